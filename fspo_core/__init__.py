@@ -1,0 +1,3 @@
+"""Few-shot preference optimization (FSPO): personalization from a handful of labelled pairs."""
+
+__version__ = "0.1.0"

@@ -1,0 +1,1 @@
+"""How good the answers are: winrates, judges, tables."""

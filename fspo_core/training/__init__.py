@@ -1,0 +1,1 @@
+"""Training: episodes, packed log-probabilities, objectives, the loop, recipes."""

@@ -1,0 +1,172 @@
+"""What the embedded model is pretrained on, as a pure function of (seed, step, progress).
+
+Zero-shot answers teach English and copying of topics never seen. Description -> answer teaches
+what the attributes sound like. Few-shot episodes teach reading labels: after every labelled pair
+a branch writes the description that the Bayes-optimal reader would give (a target with little
+noise, cheap in tokens), and other branches answer, with and without a description first. Pairs
+that differ in one to three attributes come first, and few shots come before many.
+"""
+
+from __future__ import annotations
+
+from dataclasses import dataclass
+from typing import Any
+
+import numpy as np
+
+from fspo_core.prompts import CompactFormat
+from fspo_core.training.episodes import Branch, Episode, branch_of, context_of
+from fspo_core.types import Preference
+from fspo_core.worlds.base import Question, Values
+from fspo_core.worlds.optimum import PosteriorReader
+from fspo_core.worlds.roleplay import Roleplay
+from fspo_core.worlds.topics import sample_question
+
+FEW_SHOT_TEXT_WEIGHT = 0.2  # of the tokens that do not decide an attribute
+DECIDING_TOKENS = 2  # first tokens of a sentence
+
+
+@dataclass(frozen=True, slots=True)
+class Stage:
+    """The mixture at one moment of pretraining."""
+
+    few_shot_share: float  # of the tokens of a step
+    max_shots: int
+    minimal_pairs: float  # probability that an episode's pairs differ in 1 to 3 attributes
+
+
+def stage_at(progress: float) -> Stage:
+    """The mixture at ``progress`` (0 to 1)."""
+    if progress < 370 / 2800:
+        return Stage(0.45, 1, 1.0)
+    if progress < 1110 / 2800:
+        return Stage(0.60, 2, 0.9)
+    if progress < 0.55:
+        return Stage(0.70, 4, 0.6)
+    return Stage(0.75, 8, 0.25)
+
+
+class Curriculum:
+    """Draws episodes. ``tokenizer`` must have the compact format's special tokens."""
+
+    def __init__(self, tokenizer: Any, *, seed: int) -> None:
+        self.world = Roleplay()
+        self.format = CompactFormat(tokenizer)
+        self.seed = seed
+        self.reader = PosteriorReader(self.world, particles=1500, seed=seed)
+
+    def episodes(
+        self, step: int, progress: float, tokens: int
+    ) -> tuple[list[Episode], list[Episode]]:
+        """Zero-shot and few-shot episodes of about ``tokens`` tokens for one step."""
+        rng = np.random.default_rng([self.seed, 5, step])
+        stage = stage_at(progress)
+        plain: list[Episode] = []
+        few: list[Episode] = []
+        budget = tokens * (1 - stage.few_shot_share)
+        while budget > 0:
+            plain.append(self.zero_shot(rng))
+            budget -= len(plain[-1])
+        budget = tokens * stage.few_shot_share
+        while budget > 0:
+            few.append(self.few_shot(rng, stage))
+            budget -= len(few[-1])
+        return plain, few
+
+    def answer_parts(
+        self, question: Question, values: Values, rng: np.random.Generator, weight: float
+    ) -> list[tuple[list[int], float]]:
+        """Question, answer and end; sentence starts weigh 1, other answer tokens ``weight``."""
+        fmt = self.format
+        parts = [([fmt.question, *fmt.text(question.text), fmt.chosen], 0.0)]
+        ids = fmt.text(self.world.respond(question, values, rng, split="train"))
+        if weight == 1.0:
+            return [*parts, ([*ids, fmt.end], 1.0)]
+        starts = self._deciding(ids)
+        return [
+            *parts,
+            *(([i], 1.0 if s else weight) for i, s in zip(ids, starts, strict=True)),
+            ([fmt.end], weight),
+        ]
+
+    def _deciding(self, ids: list[int]) -> list[bool]:
+        """Which tokens decide an attribute: the first of each sentence, and the line breaks."""
+        if not hasattr(self, "_enders"):
+            self._enders = {
+                i
+                for mark in (".", "!", "?", ".\n", "!\n", "?\n", "\n")
+                for i in self.format.text(mark)
+            }
+        marks, since = [], 0
+        for i in ids:
+            marks.append(since < DECIDING_TOKENS or i in self._enders)
+            since = 0 if i in self._enders else since + 1
+        return marks
+
+    def zero_shot(self, rng: np.random.Generator) -> Episode:
+        """A question and an answer; half of them after a description of the user."""
+        question = sample_question(rng, split="train")
+        user = self.world.sample_user(rng, split="train")
+        parts: list[tuple[list[int], float]] = []
+        if rng.random() < 0.5:
+            parts.append(
+                (
+                    [
+                        self.format.user,
+                        *self.format.text(self.world.describe(user)),
+                        self.format.end,
+                    ],
+                    0.0,
+                )
+            )
+        parts += self.answer_parts(question, self.world.best_values(user.weights, rng), rng, 1.0)
+        return Episode([self.format.bos], [branch_of(1, parts)])
+
+    def few_shot(
+        self,
+        rng: np.random.Generator,
+        stage: Stage,
+        *,
+        fixed_shots: int | None = None,
+        swapped: bool = False,
+    ) -> Episode:
+        """A user's labelled pairs with description branches after each and answers on some.
+
+        ``swapped`` exchanges chosen and rejected in the context, for probes.
+        """
+        user = self.world.sample_user(rng, split="train")
+        n = fixed_shots or int(rng.integers(1, stage.max_shots + 1))
+        changes = int(rng.integers(1, 4)) if rng.random() < stage.minimal_pairs else None
+        pairs = self.world.sample_pairs(user, n, rng, split="train", changes=changes)
+        shown = [p.preference for p in pairs]
+        if swapped:
+            shown = [Preference(p.question, p.rejected, p.chosen) for p in shown]
+        context, ends = context_of(
+            self.format.opening(), [self.format.shot(i, p) for i, p in enumerate(shown, 1)]
+        )
+        means = self.reader.mean_weights(pairs)
+        branches = []
+        for k in range(1, n + 1):
+            description = self.description_parts(means[k])
+            if k == n and rng.random() < 0.5:
+                told = self.world.described_weights(means[k])
+                question = sample_question(rng, split="train")
+                description += self.answer_parts(
+                    question, self.world.best_values(told, rng), rng, FEW_SHOT_TEXT_WEIGHT
+                )
+            branches.append(branch_of(ends[k], description))
+        for k in {n, int(rng.integers(1, n + 1))}:
+            branches.append(self.direct_branch(user.weights, ends[k], rng))
+        return Episode(context, branches)
+
+    def description_parts(self, weights: Any) -> list[tuple[list[int], float]]:
+        """The description branch's ids, all trained on."""
+        fmt = self.format
+        text = fmt.text(self.world.describe_weights(weights))
+        return [([fmt.user], 0.0), ([*text, fmt.end], 1.0)]
+
+    def direct_branch(self, weights: Any, prefix: int, rng: np.random.Generator) -> Branch:
+        """An answer right after the labels, the best one for the user."""
+        question = sample_question(rng, split="train")
+        values = self.world.best_values(weights, rng)
+        return branch_of(prefix, self.answer_parts(question, values, rng, FEW_SHOT_TEXT_WEIGHT))

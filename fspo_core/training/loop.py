@@ -1,0 +1,215 @@
+"""The loop every objective shares: steps, schedule, checkpoints that resume, metrics, a plot.
+
+A run is a pure function of its configuration: the data of a step come from (seed, step), so a run
+killed and resumed takes the same steps as one left alone.
+"""
+
+from __future__ import annotations
+
+import ctypes
+import json
+import math
+import sys
+import time
+from collections.abc import Callable, Sequence
+from dataclasses import asdict, dataclass
+from pathlib import Path
+from typing import Any
+
+import torch
+from rich.progress import BarColumn, MofNCompleteColumn, Progress, TextColumn, TimeRemainingColumn
+from torch import Tensor
+
+from fspo_core.errors import TrainingError
+from fspo_core.training.episodes import Batch
+
+Metrics = dict[str, float]
+MicroBatches = Callable[[int, float], Sequence[Batch]]
+LossOf = Callable[[Any, Batch], tuple[Tensor, Metrics]]
+Evaluate = Callable[[Any], Metrics]
+CountOf = Callable[[Batch], float]
+
+
+@dataclass(frozen=True, slots=True)
+class LoopConfig:
+    """How long and how fast. ``warmup`` and ``decay`` are fractions of the steps."""
+
+    steps: int
+    learning_rate: float
+    warmup: float = 0.03
+    decay: float = 0.34
+    weight_decay: float = 0.1
+    clip: float = 1.0
+    seed: int = 1
+    checkpoint_every: int = 100
+    evaluate_every: int = 200
+
+
+def learning_rate_at(step: int, config: LoopConfig) -> float:
+    """Linear warm-up, constant, linear decay to zero over the last ``decay`` of the steps."""
+    warm = max(1, round(config.steps * config.warmup))
+    decay_from = config.steps * (1 - config.decay)
+    scale = min(1.0, (step + 1) / warm)
+    if step >= decay_from:
+        scale *= max(0.0, (config.steps - step) / max(1.0, config.steps - decay_from))
+    return config.learning_rate * scale
+
+
+def _optimizer(model: Any, config: LoopConfig) -> torch.optim.AdamW:
+    params = [p for p in model.parameters() if p.requires_grad]
+    groups = [
+        {"params": [p for p in params if p.ndim >= 2], "weight_decay": config.weight_decay},
+        {"params": [p for p in params if p.ndim < 2], "weight_decay": 0.0},
+    ]
+    return torch.optim.AdamW(groups, lr=config.learning_rate, betas=(0.9, 0.95), fused=True)
+
+
+def _save(path: Path, model: Any, optimizer: Any, step: int, config: LoopConfig) -> None:
+    state = {
+        "step": step,
+        "config": asdict(config),
+        "optimizer": optimizer.state_dict(),
+        "model": {k: p.detach() for k, p in model.named_parameters() if p.requires_grad},
+    }
+    partial = path.with_suffix(".partial")
+    torch.save(state, partial)
+    partial.replace(path)  # a kill leaves the old checkpoint or the new one, never half of one
+
+
+def _resume(path: Path, model: Any, optimizer: Any, config: LoopConfig) -> int:
+    if not path.is_file():
+        return 0
+    state = torch.load(path, weights_only=True)
+    if state["config"] != asdict(config):
+        raise TrainingError(
+            f"{path} belongs to another configuration ({state['config']}); use another --out folder"
+        )
+    with torch.no_grad():
+        for name, parameter in model.named_parameters():
+            if parameter.requires_grad:
+                parameter.copy_(state["model"][name])
+    optimizer.load_state_dict(state["optimizer"])
+    return int(state["step"])
+
+
+def run(
+    model: Any,
+    config: LoopConfig,
+    out: Path,
+    *,
+    micro_batches: MicroBatches,
+    loss_of: LossOf,
+    count_of: CountOf,
+    evaluate: Evaluate | None = None,
+    title: str = "training",
+) -> None:
+    """Train ``model`` in place. Raises TrainingError at a loss that is not finite.
+
+    ``loss_of`` gives a micro-batch's mean loss, ``count_of`` how many things it is the mean of, so
+    that a step's gradient is the mean over all of them, however they were packed.
+    """
+    _keep_freed_memory()
+    out.mkdir(parents=True, exist_ok=True)
+    optimizer = _optimizer(model, config)
+    state_file, metrics_file = out / "state.pt", out / "metrics.jsonl"
+    start = _resume(state_file, model, optimizer, config)
+    _truncate(metrics_file, start)
+    bar = Progress(
+        TextColumn(title), BarColumn(), MofNCompleteColumn(),
+        TextColumn("loss {task.fields[loss]:.3f}"),
+        TextColumn("{task.fields[speed]:.0f} tok/s"), TimeRemainingColumn(),
+    )  # fmt: skip
+    with bar, metrics_file.open("a", encoding="utf-8") as log:
+        task = bar.add_task(title, total=config.steps, completed=start, loss=math.nan, speed=0.0)
+        for step in range(start, config.steps):
+            began = time.perf_counter()
+            model.train()
+            row, tokens = _step(model, optimizer, step, config, micro_batches, loss_of, count_of)
+            seconds = time.perf_counter() - began
+            row |= {"step": step, "tokens": tokens, "tokens_per_second": tokens / seconds}
+            last = step + 1 == config.steps
+            if evaluate and ((step + 1) % config.evaluate_every == 0 or last):
+                model.eval()
+                with torch.no_grad():
+                    row |= evaluate(model)
+            log.write(json.dumps(row) + "\n")
+            log.flush()
+            if (step + 1) % config.checkpoint_every == 0 or last:
+                _save(state_file, model, optimizer, step + 1, config)
+            bar.update(task, advance=1, loss=row["loss"], speed=row["tokens_per_second"])
+    plot(metrics_file, out / "loss.png")
+
+
+def _step(
+    model: Any,
+    optimizer: torch.optim.Optimizer,
+    step: int,
+    config: LoopConfig,
+    micro_batches: MicroBatches,
+    loss_of: LossOf,
+    count_of: CountOf,
+) -> tuple[Metrics, int]:
+    rate = learning_rate_at(step, config)
+    for group in optimizer.param_groups:
+        group["lr"] = rate
+    optimizer.zero_grad(set_to_none=True)
+    batches = micro_batches(step, step / config.steps)
+    totals: Metrics = {"loss": 0.0, "learning_rate": rate}
+    counts = [count_of(batch) for batch in batches]
+    for batch, count in zip(batches, counts, strict=True):
+        share = count / sum(counts)
+        loss, metrics = loss_of(model, batch)
+        if not torch.isfinite(loss):
+            raise TrainingError(
+                f"loss is {loss.item()} at step {step}; the last checkpoint is kept"
+            )
+        (loss * share).backward()  # type: ignore[no-untyped-call]
+        totals["loss"] += loss.item() * share
+        for key, value in metrics.items():
+            totals[key] = totals.get(key, 0.0) + value * share
+    norm = torch.nn.utils.clip_grad_norm_(
+        [p for p in model.parameters() if p.requires_grad], config.clip
+    )
+    totals["gradient_norm"] = float(norm)
+    optimizer.step()
+    return totals, sum(batch.tokens for batch in batches)
+
+
+def _keep_freed_memory() -> None:
+    """Tell glibc to keep large blocks it frees: a third of a step went into page faults without."""
+    if sys.platform == "linux":
+        libc = ctypes.CDLL(None)
+        if hasattr(libc, "mallopt"):
+            libc.mallopt(-3, 1 << 30)  # M_MMAP_THRESHOLD
+            libc.mallopt(-1, (1 << 31) - 1)  # M_TRIM_THRESHOLD
+
+
+def _truncate(metrics_file: Path, steps: int) -> None:
+    """Drop rows past the checkpoint a run resumes from, so that no step is told twice."""
+    if metrics_file.is_file():
+        rows = metrics_file.read_text(encoding="utf-8").splitlines()
+        kept = [row for row in rows if row.endswith("}") and json.loads(row)["step"] < steps]
+        metrics_file.write_text("".join(row + "\n" for row in kept), encoding="utf-8")
+
+
+def plot(metrics_file: Path, image: Path) -> None:
+    """Loss over steps, and every evaluated figure, as a PNG."""
+    import matplotlib
+
+    matplotlib.use("Agg")
+    from matplotlib import pyplot as plt
+
+    rows = [json.loads(line) for line in metrics_file.read_text(encoding="utf-8").splitlines()]
+    evaluated = sorted({k for row in rows for k in row if k.startswith("eval/")})
+    figure, axes = plt.subplots(1, 2 if evaluated else 1, figsize=(11, 4), squeeze=False)
+    axes[0, 0].plot([r["step"] for r in rows], [r["loss"] for r in rows], linewidth=0.8)
+    axes[0, 0].set(xlabel="step", ylabel="loss (nats a token)")
+    for key in evaluated:
+        points = [(r["step"], r[key]) for r in rows if key in r]
+        axes[0, 1].plot(*zip(*points, strict=True), label=key.removeprefix("eval/"), marker=".")
+    if evaluated:
+        axes[0, 1].legend(fontsize=7)
+        axes[0, 1].set(xlabel="step")
+    figure.tight_layout()
+    figure.savefig(image, dpi=110)
+    plt.close(figure)

@@ -1,0 +1,43 @@
+"""The embedded checkpoint from nothing, by one command: ``fspo build-checkpoint``.
+
+Base (pretraining), then few-shot Pref-FT, then from that checkpoint few-shot IPO (the FSPO arm) and
+IPO without labels in the context (the arm that is not personal). Every stage resumes when killed.
+"""
+
+from __future__ import annotations
+
+import shutil
+from pathlib import Path
+
+from fspo_core.modeling import EMBEDDED
+from fspo_core.training.finetune import TrainConfig, train
+from fspo_core.training.pretrain import PretrainConfig, pretrain
+
+MAX_BYTES = 24 * 2**20
+
+
+def stages(checkpoint: Path, out: Path) -> list[TrainConfig]:
+    """The fine-tuning stages, in order."""
+    return [
+        TrainConfig(checkpoint, out / "pref_ft", "sft", "pref_ft", steps=200, learning_rate=5e-4),
+        TrainConfig(
+            checkpoint, out / "fspo", "ipo", "fspo", start="pref_ft", steps=200, learning_rate=5e-4
+        ),
+        TrainConfig(
+            checkpoint, out / "ipo", "ipo", "ipo", start="pref_ft", shots=0, steps=100,
+            learning_rate=5e-4,
+        ),
+    ]  # fmt: skip
+
+
+def build(out: Path, *, install: Path = EMBEDDED) -> Path:
+    """Run every stage under ``out`` and copy the result to ``install``."""
+    checkpoint = out / "pretrain" / "checkpoint"
+    if not (checkpoint / "fspo.json").is_file():
+        pretrain(PretrainConfig(out=out / "pretrain"))
+    for config in stages(checkpoint, out):
+        if not (checkpoint / "adapters" / config.adapter / "fspo.json").is_file():
+            train(config)
+    shutil.rmtree(install, ignore_errors=True)
+    shutil.copytree(checkpoint, install)
+    return install

@@ -1,0 +1,1 @@
+"""The web study: participants label pairs, ask their own questions and judge answers blind."""

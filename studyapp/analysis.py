@@ -1,0 +1,263 @@
+"""Judgments into numbers: one row a judgment, the winrates over them, stored as a snapshot.
+
+Dashboard, API and export all read the same snapshot. What counts: every judgment of participants
+who are neither previews nor withdrawn, whether or not they finished.
+"""
+
+from __future__ import annotations
+
+import hashlib
+import json
+from collections.abc import Iterable, Sequence
+from dataclasses import asdict, dataclass
+from datetime import datetime
+from typing import Any, Literal
+
+from django.db import connection, transaction
+
+from fspo_core import types
+from fspo_core.errors import NoJudgments
+from fspo_core.evaluation.winrates import Winrate, by_pairing, winrate, winrate_row
+from studyapp.flow import Stage
+from studyapp.models import AnalysisSnapshot, Generation, Judgment, Study
+
+# Part of the input hash: raise it when the statistics change, so that old snapshots are not reused.
+ANALYSIS_VERSION = 1
+LEVEL = 0.95
+WORLD = "people"
+LOCK_SPACE = 0x66737061  # any number that no other advisory lock of this database uses
+
+
+@dataclass(frozen=True, slots=True)
+class JudgmentRow:
+    """One judgment with its provenance: a line of the export (docs/researchers.md, the codebook).
+
+    ``arm_…`` and ``against_…`` describe the two answers. Times are UTC, durations seconds, lengths
+    words. ``shots`` is the number of labels the study asks for; ``…_shots_used`` how many of them
+    stood in that answer's prompt.
+    """
+
+    comparison: str
+    participant: str
+    participant_stage: str
+    study: str
+    study_version: int
+    config_hash: str
+    question_kind: Literal["own", "bank"]
+    question_position: int
+    arm: str
+    against: str
+    arm_side: Literal["left", "right"]
+    arm_left: str
+    arm_right: str
+    choice: Literal["left", "right", "tie"]
+    outcome: types.Outcome
+    strength: int
+    reason: str
+    ready_at: datetime | None
+    shown_at: datetime
+    judged_at: datetime
+    seconds: float
+    shots: int
+    arm_words: int
+    against_words: int
+    arm_shots_used: int | None
+    against_shots_used: int | None
+    arm_shots_dropped: int | None
+    against_shots_dropped: int | None
+    arm_answer_sha256: str
+    against_answer_sha256: str
+    arm_prompt_sha256: str | None
+    against_prompt_sha256: str | None
+    arm_checkpoint: str | None
+    against_checkpoint: str | None
+    arm_seed: int
+    against_seed: int
+    arm_finish_reason: str | None
+    against_finish_reason: str | None
+
+
+def outcome_of(choice: str, arm_side: str) -> types.Outcome:
+    """The verdict from the arm's point of view."""
+    if choice == "tie":
+        return "tie"
+    return "win" if choice == arm_side else "loss"
+
+
+def text_sha256(text: str) -> str:
+    """SHA-256 of a text, runs of white space taken as one blank: a page may break its lines."""
+    return hashlib.sha256(" ".join(text.split()).encode()).hexdigest()
+
+
+def judgment_rows(study: Study) -> list[JudgmentRow]:
+    """Every judgment that counts, in the order given; four queries whatever their number."""
+    stored = (
+        Judgment.objects.filter(comparison__query__participant__study_version__study=study)
+        .filter(comparison__query__participant__is_preview=False)
+        .exclude(comparison__query__participant__stage=Stage.WITHDRAWN)
+        .select_related("comparison__query__participant__study_version")
+        .prefetch_related("comparison__query__generations")
+        .order_by("judged_at", "pk")
+    )
+    labels_wanted: dict[int, int] = {}
+    rows = []
+    for judgment in stored:
+        version = judgment.comparison.query.participant.study_version
+        if version.pk not in labels_wanted:
+            labels_wanted[version.pk] = version.study_config.labels.count
+        rows.append(_row(judgment, study.slug, labels_wanted[version.pk]))
+    return rows
+
+
+def core_judgment(row: JudgmentRow) -> types.Judgment:
+    """The row in the core's words."""
+    return types.Judgment(
+        judgment_id=row.comparison,
+        participant=row.participant,
+        arm=row.arm,
+        against=row.against,
+        outcome=row.outcome,
+        arm_side=row.arm_side,
+        question_kind=row.question_kind,
+        strength=row.strength,
+        arm_words=row.arm_words,
+        against_words=row.against_words,
+        world=WORLD,
+        shots=row.shots,
+    )
+
+
+def summarize(judgments: Iterable[types.Judgment]) -> dict[str, Any]:
+    """The payload of a snapshot: winrates per pairing, ties as half, with their alternatives."""
+    everything = list(judgments)
+    return {
+        "analysis_version": ANALYSIS_VERSION,
+        "level": LEVEL,
+        "participants": len({judgment.participant for judgment in everything}),
+        "judgments": len(everything),
+        "rows": [_summary_row(key, group) for key, group in by_pairing(everything).items()],
+    }
+
+
+def input_hash(judgments: Sequence[types.Judgment]) -> str:
+    """SHA-256 over all that the statistics depend on; the order of judgments does not matter."""
+    lines = sorted(json.dumps(asdict(judgment), sort_keys=True) for judgment in judgments)
+    text = "\n".join([f"analysis {ANALYSIS_VERSION} level {LEVEL}", *lines])
+    return hashlib.sha256(text.encode()).hexdigest()
+
+
+def refresh_snapshot(*, study: Study) -> AnalysisSnapshot:
+    """The snapshot of the judgments as they are now; a new one only where they changed."""
+    return snapshot_with_rows(study=study)[0]
+
+
+@transaction.atomic
+def snapshot_with_rows(*, study: Study) -> tuple[AnalysisSnapshot, list[JudgmentRow]]:
+    """The refreshed snapshot and exactly the judgments that it is made of.
+
+    One at a time per study, so that an older reading is never stored after a newer one. A state
+    that has been before (someone withdrew) replaces its old snapshot: the latest is the current.
+    """
+    with connection.cursor() as cursor:
+        cursor.execute("SELECT pg_advisory_xact_lock(%s, %s)", [LOCK_SPACE, study.pk])
+    rows = judgment_rows(study)
+    judgments = [core_judgment(row) for row in rows]
+    digest = input_hash(judgments)
+    latest = latest_snapshot(study)
+    if latest is not None and latest.input_hash == digest:
+        return latest, rows
+    study.snapshots.filter(input_hash=digest).delete()
+    snapshot = AnalysisSnapshot.objects.create(
+        study=study, input_hash=digest, payload=summarize(judgments)
+    )
+    return snapshot, rows
+
+
+def latest_snapshot(study: Study) -> AnalysisSnapshot | None:
+    """What dashboard, API and export show."""
+    return study.snapshots.order_by("-created_at", "-pk").first()
+
+
+def rows_of(snapshot: AnalysisSnapshot) -> list[types.WinrateRow]:
+    """A snapshot's winrates as the core's rows."""
+    names = types.WinrateRow.__dataclass_fields__
+    return [
+        types.WinrateRow(**{name: row[name] for name in names}) for row in snapshot.payload["rows"]
+    ]
+
+
+def _row(judgment: Judgment, slug: str, shots: int) -> JudgmentRow:
+    comparison = judgment.comparison
+    query, participant = comparison.query, comparison.query.participant
+    arm_side: Literal["left", "right"] = "left" if comparison.arm_is_left else "right"
+    arm, against = comparison.answer_of(comparison.arm), comparison.answer_of(comparison.against)
+    return JudgmentRow(
+        comparison=str(comparison.public_id),
+        participant=str(participant.public_id),
+        participant_stage=participant.stage,
+        study=slug,
+        study_version=participant.study_version.number,
+        config_hash=participant.study_version.config_hash,
+        question_kind=query.kind,  # type: ignore[arg-type]  # constrained in the database
+        question_position=query.position,
+        arm=comparison.arm,
+        against=comparison.against,
+        arm_side=arm_side,
+        arm_left=comparison.arm_left,
+        arm_right=comparison.arm_right,
+        choice=judgment.choice,  # type: ignore[arg-type]
+        outcome=outcome_of(judgment.choice, arm_side),
+        strength=judgment.strength,
+        reason=judgment.reason,
+        ready_at=comparison.ready_at,
+        shown_at=judgment.shown_at,
+        judged_at=judgment.judged_at,
+        seconds=judgment.seconds,
+        shots=shots,
+        arm_words=_words(arm),
+        against_words=_words(against),
+        arm_shots_used=arm.shots_used,
+        against_shots_used=against.shots_used,
+        arm_shots_dropped=arm.shots_dropped,
+        against_shots_dropped=against.shots_dropped,
+        arm_answer_sha256=text_sha256(arm.completion or ""),
+        against_answer_sha256=text_sha256(against.completion or ""),
+        arm_prompt_sha256=arm.prompt_sha256,
+        against_prompt_sha256=against.prompt_sha256,
+        arm_checkpoint=arm.checkpoint,
+        against_checkpoint=against.checkpoint,
+        arm_seed=arm.seed,
+        against_seed=against.seed,
+        arm_finish_reason=arm.finish_reason,
+        against_finish_reason=against.finish_reason,
+    )
+
+
+def _words(generation: Generation) -> int:
+    return len((generation.completion or "").split())
+
+
+def _summary_row(key: tuple[str, str, str, int], group: list[types.Judgment]) -> dict[str, Any]:
+    result = winrate(group, ties="half", level=LEVEL)
+    try:
+        dropped: dict[str, Any] | None = _rate(winrate(group, ties="drop", level=LEVEL))
+    except NoJudgments:
+        dropped = None  # all ties: nothing is left when they are dropped
+    return asdict(winrate_row(key, result)) | {
+        "by_judgment": {
+            "winrate": result.judgment_rate,
+            "low": result.judgment_low,
+            "high": result.judgment_high,
+        },
+        "ties_dropped": dropped,
+    }
+
+
+def _rate(result: Winrate) -> dict[str, Any]:
+    return {
+        "winrate": result.rate,
+        "low": result.low,
+        "high": result.high,
+        "users": result.users,
+        "judgments": result.judgments,
+    }

@@ -106,7 +106,9 @@ def evaluate(
     if answers:
         with answers.open("w", encoding="utf-8") as file:
             file.writelines(json.dumps(asdict(a)) + "\n" for a in found)
-    _write_json(json_file, {**rows_to_json(rows), "arms": [asdict(s) for s in summaries]})
+    options = f"--world {world} --shots {shots} --users {users} --seed {seed} --seeds {seeds}"
+    figures = {**rows_to_json(rows), "arms": [asdict(s) for s in summaries], "options": options}
+    _write_json(json_file, figures)
 
 
 @app.command()
@@ -139,14 +141,39 @@ def gates(
 
 
 @app.command()
+def report(
+    winrates: Annotated[Path, typer.Option(help="JSON of fspo evaluate.")],
+    gates_file: Annotated[Path, typer.Option("--gates", help="JSON of fspo gates.")],
+    out: Path = Path("docs/results.md"),
+) -> None:
+    """Write docs/results.md and its plot from the figures of the other commands."""
+    from fspo_core.evaluation.report import write
+
+    write(winrates, gates_file, out)
+
+
+@app.command()
+def specimens(
+    count: int = 30,
+    seed: int = 11,
+    out: Annotated[Path, typer.Option(help="Markdown file to write.")] = Path("specimens.md"),
+) -> None:
+    """Answers to read, with the labels they were conditioned on; verdicts are a reader's."""
+    from fspo_core.engines import load_engine
+    from fspo_core.evaluation.specimens import specimens_markdown
+
+    out.write_text(specimens_markdown(load_engine("local"), count=count, seed=seed), "utf-8")
+
+
+@app.command()
 def pairs(count: int = 24, seed: int = 3) -> None:
     """Pairs of the synthetic world on matters of everyday life, as TOML for a study."""
     from fspo_core.worlds.roleplay import Roleplay
 
     for pair in Roleplay().everyday_pairs(count, seed=seed):
-        print("\n[[pairs]]")
+        typer.echo("\n[[pairs]]")
         for key, text in zip(("question", "response_a", "response_b"), pair, strict=True):
-            print(f"{key} = {json.dumps(text)}")
+            typer.echo(f"{key} = {json.dumps(text)}")
 
 
 def _print_winrates(rows: list[Any]) -> None:

@@ -1,0 +1,127 @@
+"""docs/results.md and its plot, from the JSON that ``fspo evaluate`` and ``fspo gates`` wrote."""
+
+from __future__ import annotations
+
+import json
+import os
+import platform
+import subprocess
+from collections.abc import Mapping, Sequence
+from pathlib import Path
+from typing import Any
+
+Row = Mapping[str, Any]
+
+
+def provenance() -> str:
+    """Commit, processor and cores, as one line of Markdown."""
+    git = subprocess.run(
+        ["git", "rev-parse", "--short", "HEAD"], capture_output=True, text=True, check=False
+    )
+    cpu_info = Path("/proc/cpuinfo")
+    lines = cpu_info.read_text().splitlines() if cpu_info.is_file() else []
+    names = [line.split(":", 1)[1].strip() for line in lines if line.startswith("model name")]
+    processor = names[0] if names else platform.processor()
+    return f"Commit {git.stdout.strip() or 'unknown'}, {processor}, {os.cpu_count()} cores."
+
+
+def results_markdown(winrates: Mapping[str, Any], gates: Mapping[str, Any], plot: str) -> str:
+    """The whole document."""
+    rows, arms = winrates["rows"], winrates["arms"]
+    return "\n".join(
+        [
+            "# Results",
+            "",
+            f"Written by `fspo report`. {provenance()}",
+            "",
+            "## Winrates in the synthetic world",
+            "",
+            f"`fspo evaluate {winrates['options']} --json FILE`: held-out users, topics and",
+            "wordings; the known reward decides; ties count half; 95 % intervals over users.",
+            "",
+            f"![Winrates with intervals]({plot})",
+            "",
+            *_table(
+                ("arm", "against", "shots", "winrate %", "95 % interval", "users", "judgments"),
+                [
+                    (
+                        r["arm"], r["against"], r["shots"], _percent(r["winrate"]),
+                        f"{_percent(r['low'])} – {_percent(r['high'])}",
+                        r["users"], r["judgments"],
+                    )
+                    for r in rows
+                ],
+            ),
+            "",
+            *_table(
+                ("arm", "passes the quality gate %", "names the topic %", "words"),
+                [
+                    (
+                        a["arm"], _percent(a["gate_pass_rate"]), _percent(a["topic_named"]),
+                        round(a["words"]),
+                    )
+                    for a in arms
+                ],
+            ),
+            "",
+            "*swapped* is the fspo arm with chosen and rejected exchanged in its context, *stranger*",
+            "the fspo arm with another user's labels.",
+            "",
+            "## Gates of the embedded model",
+            "",
+            "`fspo gates --json FILE`.",
+            "",
+            *_table(
+                ("arm", "names a topic never seen in training %", "questions"),
+                [(t["arm"], _percent(t["named"]), t["questions"]) for t in gates["topics"]],
+            ),
+            "",
+            *_table(
+                ("shots", "labels predicted %", "by the Bayes-optimal reader %", "labels"),
+                [
+                    (g["shots"], _percent(g["model"]), _percent(g["optimum"]), g["labels"])
+                    for g in gates["labels"]
+                ],
+            ),
+            "",
+        ]
+    )  # fmt: skip
+
+
+def plot_winrates(rows: Sequence[Row], image: Path) -> None:
+    """A forest plot of the rows, as PNG."""
+    import matplotlib
+
+    matplotlib.use("Agg")
+    from matplotlib import pyplot as plt
+
+    figure, axis = plt.subplots(figsize=(7, 0.45 * len(rows) + 1))
+    names = [f"{r['arm']} – {r['against']}" for r in rows]
+    for place, r in enumerate(rows):
+        axis.plot([100 * r["low"], 100 * r["high"]], [place, place], color="#35618f", linewidth=2)
+        axis.plot(100 * r["winrate"], place, "o", color="#35618f")
+    axis.axvline(50, color="#888", linestyle="--", linewidth=1)
+    axis.set(yticks=range(len(rows)), xlim=(0, 100), xlabel="winrate (%), 95 % interval")
+    axis.set_yticklabels(names)
+    axis.invert_yaxis()
+    figure.tight_layout()
+    figure.savefig(image, dpi=120)
+    plt.close(figure)
+
+
+def write(winrates_file: Path, gates_file: Path, out: Path) -> None:
+    """Write ``out`` and a plot beside it."""
+    winrates = json.loads(winrates_file.read_text(encoding="utf-8"))
+    gates = json.loads(gates_file.read_text(encoding="utf-8"))
+    image = out.with_name("winrates.png")
+    plot_winrates(winrates["rows"], image)
+    out.write_text(results_markdown(winrates, gates, image.name), encoding="utf-8")
+
+
+def _percent(fraction: float) -> str:
+    return f"{100 * fraction:.1f}"
+
+
+def _table(head: Sequence[str], rows: Sequence[Sequence[Any]]) -> list[str]:
+    lines = [f"| {' | '.join(head)} |", f"| {' | '.join('---' for _ in head)} |"]
+    return [*lines, *(f"| {' | '.join(str(cell) for cell in row)} |" for row in rows)]

@@ -1,0 +1,168 @@
+"""Evaluation in the synthetic world, with small random models that the tests make."""
+
+from __future__ import annotations
+
+import json
+from pathlib import Path
+
+import pytest
+from typer.testing import CliRunner
+
+from fspo_core.cli import app
+from fspo_core.engines.local import LocalEngine
+from fspo_core.evaluation import synthetic
+from fspo_core.evaluation.gates import label_prediction, topic_naming
+from fspo_core.evaluation.specimens import specimens_markdown
+from fspo_core.modeling import new_adapter, new_llama, save_adapter, save_base, train_tokenizer
+from fspo_core.rewards import PersonalReward, ipo_label_probability
+from fspo_core.training.pretrain import corpus
+from fspo_core.types import Preference, Sampling, UserHistory
+from fspo_core.worlds import get_world
+
+WORLD = get_world("roleplay")
+
+
+@pytest.fixture(scope="module")
+def folder(tmp_path_factory: pytest.TempPathFactory) -> Path:
+    path = tmp_path_factory.mktemp("evaluated")
+    tokenizer = train_tokenizer(corpus(200, 1), vocab_size=600)
+
+    def model(seed: int = 1) -> object:
+        return new_llama(
+            vocab_size=600, hidden=32, layers=2, heads=2, feed_forward=48, context=2048, seed=seed
+        )
+
+    save_base(path, model(), tokenizer, {"format": "compact"})
+    for seed, name in enumerate(("pref_ft", "ipo", "fspo")):
+        adapter = new_adapter(model(), rank=2, seed=seed)
+        for parameter_name, parameter in adapter.named_parameters():
+            if "lora_B" in parameter_name:
+                parameter.data.normal_(std=0.3)
+        save_adapter(path, name, adapter)
+    return path
+
+
+def config(users: int = 3, seeds: int = 2) -> synthetic.EvaluationConfig:
+    return synthetic.EvaluationConfig(
+        "roleplay", shots=2, users=users, seed=7, seeds=seeds, sampling=Sampling(max_new_tokens=8)
+    )
+
+
+def test_every_arm_and_control_has_a_row_against_base_and_some_against_ipo(folder: Path) -> None:
+    answers = synthetic.answer_all(LocalEngine(folder), WORLD, config())
+    rows = synthetic.table(answers, config())
+    against_base = [row.arm for row in rows if row.against == "base"]
+    assert against_base == list(config().arms)
+    assert {row.arm for row in rows if row.against == "ipo"} == {"fspo", "stranger"}
+    assert all((row.users, row.judgments) == (3, 6) for row in rows)
+    names = {summary.arm for summary in synthetic.summaries(answers)}
+    assert names == {"base", *config().arms}
+
+
+def test_the_same_seed_gives_the_same_answers(folder: Path) -> None:
+    engine = LocalEngine(folder)
+    first, second = (synthetic.answer_all(engine, WORLD, config()) for _ in range(2))
+    assert [a.text for a in first] == [a.text for a in second]
+
+
+def test_judging_counts_a_higher_reward_as_a_win_and_an_equal_one_as_a_tie() -> None:
+    user = WORLD.sample_users(1, split="heldout", seed=1)[0]
+    question = WORLD.sample_questions(1, split="heldout", seed=1)[0]
+
+    def answer(arm: str, repeat: int, reward: float) -> synthetic.Answer:
+        history = UserHistory(user.user_id)
+        return synthetic.Answer(user, question, history, arm, repeat, "Text.", reward, True)
+
+    rewards = {0: (2.0, 1.0), 1: (1.0, 1.0), 2: (0.0, 1.0)}
+    answers = [answer("base", k, base) for k, (_, base) in rewards.items()]
+    answers += [answer("fspo", k, own) for k, (own, _) in rewards.items()]
+    assert [j.outcome for j in synthetic.judge(answers, "roleplay", 4)] == ["win", "tie", "loss"]
+
+
+def test_swapping_exchanges_chosen_and_rejected_of_every_label() -> None:
+    history = UserHistory("u", (Preference("Q?", "good", "bad"),))
+    assert synthetic.swap(history).preferences == (Preference("Q?", "bad", "good"),)
+    assert synthetic.swap(synthetic.swap(history)) == history
+
+
+def test_exchanging_the_responses_turns_the_margin_round(folder: Path) -> None:
+    reward = PersonalReward(folder)
+    history = WORLD.history(
+        WORLD.sample_users(1, split="train", seed=1)[0], 2, split="train", seed=1
+    )
+    pair = Preference(
+        "How do I bake bread?", "Use an app as your guide.", "Read a good book about it."
+    )
+    turned = Preference(pair.question, pair.rejected, pair.chosen)
+    one, other = reward.margins(history, [pair, turned])
+    assert one == pytest.approx(-other, abs=1e-4)
+    assert one != 0
+    assert reward.margins(UserHistory("u"), [pair])[0] != pytest.approx(one)
+
+
+def test_the_label_probability_of_ipo_is_clipped() -> None:
+    # 1/2 + 0.0625 * 4 = 0.75
+    assert ipo_label_probability(4.0, 0.0625) == 0.75
+    assert ipo_label_probability(100.0, 0.0625) == 1.0
+    assert ipo_label_probability(-100.0, 0.0625) == 0.0
+
+
+def test_gates_stand_beside_the_bayes_optimal_reader(folder: Path) -> None:
+    rows = label_prediction(folder, shots=(0, 2), users=4)
+    assert [(row.shots, row.labels) for row in rows] == [(0, 16), (2, 16)]
+    assert all(0 <= row.model <= 1 for row in rows)
+    (named,) = topic_naming(LocalEngine(folder), ("fspo",), questions=3)
+    assert named.questions == 3
+
+
+def test_specimens_show_the_labels_and_leave_room_for_a_verdict(folder: Path) -> None:
+    text = specimens_markdown(LocalEngine(folder), count=2, seed=1, shots=2)
+    assert text.count("Verdict:") == 2
+    assert text.count("rather than") == 4
+
+
+def test_the_commands_write_figures_a_report_and_its_plot(folder: Path, tmp_path: Path) -> None:
+    runner = CliRunner()
+    winrates, gates, out = tmp_path / "w.json", tmp_path / "g.json", tmp_path / "results.md"
+    engine = ["--engine", f"local:{folder}"]
+    commands = [
+        [
+            "evaluate",
+            "--shots",
+            "1",
+            "--users",
+            "2",
+            "--seeds",
+            "1",
+            *engine,
+            "--json",
+            str(winrates),
+        ],
+        ["gates", "--checkpoint", str(folder), "--users", "2", "--json", str(gates)],
+        ["report", "--winrates", str(winrates), "--gates", str(gates), "--out", str(out)],
+    ]
+    for command in commands:
+        result = runner.invoke(app, command)
+        assert result.exit_code == 0, (command, result.output, result.exception)
+    rows = json.loads(winrates.read_text())["rows"]
+    keys = {"arm", "against", "world", "shots", "winrate", "low", "high", "users", "judgments"}
+    assert keys <= set(rows[0])
+    report = out.read_text()
+    assert f"{100 * rows[0]['winrate']:.1f}" in report
+    assert (tmp_path / "winrates.png").stat().st_size > 5000
+
+
+def test_pairs_for_a_study_come_as_toml() -> None:
+    import tomllib
+
+    result = CliRunner().invoke(app, ["pairs", "--count", "3"])
+    pairs = tomllib.loads(result.output)["pairs"]
+    assert len(pairs) == 3
+    assert all(pair["response_a"] != pair["response_b"] for pair in pairs)
+
+
+def test_training_refuses_an_objective_it_does_not_have(tmp_path: Path) -> None:
+    arguments = ["--checkpoint", str(tmp_path), "--out", str(tmp_path), "--adapter", "x"]
+    result = CliRunner().invoke(app, ["train", *arguments, "--objective", "ppo"])
+    assert result.exit_code == 2
+    assert "'ppo'" in result.output

@@ -43,7 +43,7 @@ def train(
     ] = None,
     shots: Annotated[int, typer.Option(help="Largest number of labels; 0: not personal.")] = 8,
     steps: int = 200,
-    learning_rate: float = 5e-4,
+    learning_rate: float = 2e-4,
     beta: float = 0.0625,
     seed: int = 1,
 ) -> None:
@@ -78,6 +78,9 @@ def evaluate(
     users: int = 300,
     seed: int = 7,
     seeds: int = 4,
+    wording: Annotated[
+        str, typer.Option(help="Sentences of the labelled pairs: train, or heldout (harder).")
+    ] = "train",
     engine: Annotated[str, typer.Option(help="As FSPO_ENGINE: local, local:PATH, …")] = "local",
     answers: Annotated[
         Path | None, typer.Option(help="Also write every answer here (JSONL).")
@@ -90,9 +93,12 @@ def evaluate(
     from fspo_core.evaluation.winrates import rows_to_json
     from fspo_core.worlds import get_world
 
+    if wording not in ("train", "heldout"):
+        raise typer.BadParameter(f"--wording must be train or heldout, got {wording!r}")
     config = synthetic.EvaluationConfig(
-        world=world, shots=shots, users=users, seed=seed, seeds=seeds
-    )
+        world=world, shots=shots, users=users, seed=seed, seeds=seeds,
+        wording="train" if wording == "train" else "heldout",
+    )  # fmt: skip
     the_world = get_world(world)
     with Progress(console=Console(stderr=True)) as bar:
         task = bar.add_task("answers", total=users * seeds * (len(config.arms) + 1))
@@ -107,6 +113,7 @@ def evaluate(
         with answers.open("w", encoding="utf-8") as file:
             file.writelines(json.dumps(asdict(a)) + "\n" for a in found)
     options = f"--world {world} --shots {shots} --users {users} --seed {seed} --seeds {seeds}"
+    options += f" --wording {wording}"
     figures = {**rows_to_json(rows), "arms": [asdict(s) for s in summaries], "options": options}
     _write_json(json_file, figures)
 
@@ -115,6 +122,7 @@ def evaluate(
 def gates(
     checkpoint: Annotated[Path | None, typer.Option(help="Default: the embedded one.")] = None,
     users: int = 100,
+    questions: int = 100,
     seed: int = 7,
     json_file: JsonOption = None,
 ) -> None:
@@ -124,7 +132,9 @@ def gates(
     from fspo_core.modeling import EMBEDDED
 
     path = checkpoint or EMBEDDED
-    named = topic_naming(LocalEngine(path), ("base", "fspo", "fspo_rat"), seed=seed)
+    named = topic_naming(
+        LocalEngine(path), ("base", "fspo", "fspo_rat"), questions=questions, seed=seed
+    )
     predicted = label_prediction(path, users=users, seed=seed)
     topics = Table("arm", "unseen topics named", "questions")
     for n in named:
@@ -144,12 +154,14 @@ def gates(
 def report(
     winrates: Annotated[Path, typer.Option(help="JSON of fspo evaluate.")],
     gates_file: Annotated[Path, typer.Option("--gates", help="JSON of fspo gates.")],
+    answers: Annotated[Path | None, typer.Option(help="JSON of answer_latency.")] = None,
+    pages: Annotated[Path | None, typer.Option(help="JSON of page_latency.")] = None,
     out: Path = Path("docs/results.md"),
 ) -> None:
     """Write docs/results.md and its plot from the figures of the other commands."""
     from fspo_core.evaluation.report import write
 
-    write(winrates, gates_file, out)
+    write(winrates, gates_file, out, answers_file=answers, pages_file=pages)
 
 
 @app.command()

@@ -135,6 +135,8 @@ def new_adapter(model: Any, *, rank: int, seed: int) -> Any:
 def save_adapter(path: Path, adapter: str, model: Any) -> None:
     """Write a peft model's adapter into a checkpoint folder."""
     folder = adapter_path(path, adapter)
+    for config in model.peft_config.values():
+        config.base_model_name_or_path = None  # the base lies two folders up, wherever that is
     model.save_pretrained(str(folder))
     (folder / "README.md").unlink(missing_ok=True)  # peft writes an empty model card
 

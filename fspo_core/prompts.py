@@ -144,7 +144,10 @@ class PaperFormat:
 
     def __init__(self, tokenizer: Any) -> None:
         self._tokenizer = tokenizer
-        self._special = tuple(tokenizer.all_special_tokens)
+        # Chat models have special tokens that no attribute names (<|start_header_id|> …).
+        added = getattr(tokenizer, "added_tokens_decoder", {}).values()
+        unnamed = (token.content for token in added if token.special)
+        self._special = tuple(dict.fromkeys((*tokenizer.all_special_tokens, *unnamed)))
 
     def escape(self, text: str) -> str:
         """A line that begins with # gets a backslash before it; special tokens are broken up."""

@@ -38,7 +38,7 @@ class Sampling:
 
     temperature: float = 0.7
     top_p: float = 0.95
-    max_new_tokens: int = 160
+    max_new_tokens: int = 128
 
 
 @dataclass(frozen=True, slots=True)

@@ -24,10 +24,12 @@ from studyapp.models import (
     Label,
     Participant,
     QueryKind,
+    RecruiterIdentity,
     Study,
     StudyVersion,
     WorkerHeartbeat,
 )
+from studyapp.recruiter import RecruiterParameters
 
 # Until there are measured ones: seconds one batch of answers takes.
 ASSUMED_SECONDS = 8.0
@@ -66,7 +68,8 @@ class JudgeState:
 
     @property
     def may_exit_early(self) -> bool:
-        return self.kind == "capped"
+        """Also when an answer came after the page that offered the way out: it was promised."""
+        return self.kind != "finished" and self.waited_seconds >= self.max_wait_seconds
 
 
 @dataclass(frozen=True, slots=True)
@@ -111,6 +114,20 @@ def participant_by_token(token: str, *, slug: str | None = None) -> Participant:
     if participant is None:
         raise UnknownToken("this link or cookie belongs to no participant")
     return participant
+
+
+def known_identity(study: Study, recruiter: RecruiterParameters) -> RecruiterIdentity | None:
+    """The consented run of the recruiter's person, in whichever session; None if there is none."""
+    if not recruiter.pid:
+        return None
+    identities = RecruiterIdentity.objects.select_related("participant__study_version__study")
+    return identities.filter(study=study, pid=recruiter.pid).first()
+
+
+def can_resume(study: Study, recruiter: RecruiterParameters) -> bool:
+    """Whether a click on Start with this link would lead back into a run that had begun."""
+    identity = known_identity(study, recruiter)
+    return identity is not None and identity.session_id == recruiter.session_id
 
 
 def current_label(participant: Participant) -> LabelState | None:
@@ -196,8 +213,8 @@ def has_due_generations() -> bool:
 def ending(participant: Participant) -> Ending:
     """The outcome, its completion code and the way back to the recruiter.
 
-    Who completed and withdrew afterwards keeps the code; who withdraws before has none, and is
-    asked to return the submission.
+    Who withdraws after a paid ending keeps that ending's code; who withdraws before has none, and
+    is asked to return the submission.
     """
     config = participant.study_version.study_config
     stage = Stage(participant.stage)
@@ -207,10 +224,10 @@ def ending(participant: Participant) -> Ending:
         Stage.FAILED_CHECKS: config.codes.failed_checks,
         Stage.DECLINED: config.codes.no_consent,
     }
-    code = codes.get(stage, "")
-    paid = stage in flow.PAID
-    if stage is Stage.WITHDRAWN and participant.completed_at is not None:
-        code, paid = config.codes.completed, True
+    earned = stage
+    if stage is Stage.WITHDRAWN and participant.paid_ending:
+        earned = Stage(participant.paid_ending)
+    code, paid = codes.get(earned, ""), earned in flow.PAID
     url = config.recruiter.return_url.replace("{code}", code) if code else ""
     return Ending(stage, code, url, paid)
 

@@ -58,7 +58,7 @@ def _refuse_bad_characters(text: str) -> str:
                 _("Please remove the invisible direction mark (U+%(code)s) at place %(place)d.")
                 % {"code": f"{ord(char):04X}", "place": place}
             )
-        if unicodedata.category(char) in {"Cc", "Cs", "Cn"}:
+        if unicodedata.category(char) in {"Cc", "Cs"} or _is_noncharacter(char):
             raise InvalidText(
                 _("Please remove the control character (U+%(code)s) at place %(place)d.")
                 % {"code": f"{ord(char):04X}", "place": place}
@@ -66,8 +66,14 @@ def _refuse_bad_characters(text: str) -> str:
     return text
 
 
+def _is_noncharacter(char: str) -> bool:
+    return 0xFDD0 <= ord(char) <= 0xFDEF or ord(char) & 0xFFFE == 0xFFFE
+
+
 def _has_visible(text: str) -> bool:
-    return any(unicodedata.category(char)[0] not in {"Z", "C"} for char in text)
+    # Cn is what Python's Unicode tables do not know: an emoji that is newer than they are.
+    categories = (unicodedata.category(char) for char in text)
+    return any(category == "Cn" or category[0] not in {"Z", "C"} for category in categories)
 
 
 def _check_length(length: int, min_length: int, max_length: int) -> None:

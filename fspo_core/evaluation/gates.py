@@ -14,7 +14,7 @@ import numpy as np
 from fspo_core.engines import Engine
 from fspo_core.rewards import PersonalReward
 from fspo_core.types import Completion, GenerationRequest, Sampling, UserHistory
-from fspo_core.worlds.language import topic_named
+from fspo_core.worlds.language import topics_named
 from fspo_core.worlds.optimum import PosteriorReader
 from fspo_core.worlds.roleplay import Roleplay
 
@@ -77,7 +77,7 @@ def topic_naming(
         ]  # fmt: skip
         answers = engine.generate(requests)
         named = sum(
-            isinstance(a, Completion) and topic_named(q.text, a.text)
+            isinstance(a, Completion) and topics_named(q.topics, a.text)
             for q, a in zip(asked, answers, strict=True)
         )
         rows.append(TopicNaming(arm, named / questions, questions))

@@ -36,8 +36,9 @@ def results_markdown(winrates: Mapping[str, Any], gates: Mapping[str, Any], plot
             "",
             "## Winrates in the synthetic world",
             "",
-            f"`fspo evaluate {winrates['options']} --json FILE`: held-out users, topics and",
-            "wordings; the known reward decides; ties count half; 95 % intervals over users.",
+            f"`fspo evaluate {winrates['options']} --json FILE`:",
+            "held-out users, questions and topics (`--wording` is that of the labelled pairs); the",
+            "known reward decides; ties count half; 95 % intervals over users.",
             "",
             f"![Winrates with intervals]({plot})",
             "",
@@ -64,8 +65,8 @@ def results_markdown(winrates: Mapping[str, Any], gates: Mapping[str, Any], plot
                 ],
             ),
             "",
-            "*swapped* is the fspo arm with chosen and rejected exchanged in its context, *stranger*",
-            "the fspo arm with another user's labels.",
+            "*swapped* is the fspo arm with chosen and rejected exchanged in its context,",
+            "*stranger* the fspo arm with another user's labels.",
             "",
             "## Gates of the embedded model",
             "",
@@ -109,13 +110,62 @@ def plot_winrates(rows: Sequence[Row], image: Path) -> None:
     plt.close(figure)
 
 
-def write(winrates_file: Path, gates_file: Path, out: Path) -> None:
+def study_markdown(answers: Mapping[str, Any] | None, pages: Mapping[str, Any] | None) -> list[str]:
+    """The waiting times of the web study, where they were measured."""
+    lines = ["## The web study", ""] if answers or pages else []
+    if answers:
+        lines += [
+            "`python -m tests.benchmarks.answer_latency --json FILE`: from a participant's own",
+            "question to both answers, embedded model, worker warm, nothing precomputed.",
+            "",
+            *_table(
+                ("questions", "median s", "95th percentile s"),
+                [
+                    (
+                        len(answers["seconds"]),
+                        f"{answers['median_s']:.2f}",
+                        f"{answers['p95_s']:.2f}",
+                    )
+                ],
+            ),
+            "",
+        ]
+    if pages:
+        every = pages["all"]
+        lines += [
+            "`python -m tests.benchmarks.page_latency --json FILE`: the server's time for a page",
+            "while the worker writes "
+            f"(answers due at the beginning: {pages['answers_due']['before']}).",
+            "",
+            *_table(
+                ("requests", "median ms", "95th percentile ms"),
+                [(every["requests"], f"{every['median_ms']:.0f}", f"{every['p95_ms']:.0f}")],
+            ),
+            "",
+        ]
+    return lines
+
+
+def write(
+    winrates_file: Path,
+    gates_file: Path,
+    out: Path,
+    *,
+    answers_file: Path | None = None,
+    pages_file: Path | None = None,
+) -> None:
     """Write ``out`` and a plot beside it."""
     winrates = json.loads(winrates_file.read_text(encoding="utf-8"))
     gates = json.loads(gates_file.read_text(encoding="utf-8"))
     image = out.with_name("winrates.png")
     plot_winrates(winrates["rows"], image)
-    out.write_text(results_markdown(winrates, gates, image.name), encoding="utf-8")
+    answers, pages = (
+        json.loads(file.read_text(encoding="utf-8")) if file else None
+        for file in (answers_file, pages_file)
+    )
+    text = results_markdown(winrates, gates, image.name)
+    text = "\n".join([text, *study_markdown(answers, pages)])
+    out.write_text(text, encoding="utf-8")
 
 
 def _percent(fraction: float) -> str:

@@ -12,9 +12,16 @@ def specimens_markdown(engine: Engine, *, count: int, seed: int, shots: int = 4)
     world = Roleplay()
     users = world.sample_users(count, split="heldout", seed=seed)
     questions = world.sample_questions(count, split="heldout", seed=seed)
-    parts = []
+    parts = [
+        "# Answers to read",
+        "",
+        f"Written by `fspo specimens --count {count} --seed {seed}`: {shots} labels of a held-out",
+        "user, a question on a held-out topic, the answers of base and fspo. The verdicts were",
+        "written by a reader.",
+        "",
+    ]
     for i, (user, question) in enumerate(zip(users, questions, strict=True), 1):
-        history = world.history(user, shots, split="heldout", seed=seed)
+        history = world.history(user, shots, split="heldout", seed=seed, wording="train")
         answers = engine.generate(
             [
                 GenerationRequest(arm, str(i), arm, question.text, history, seed + i, Sampling())

@@ -24,8 +24,8 @@ from fspo_core.types import (
     WinrateRow,
 )
 from fspo_core.worlds import User, World
-from fspo_core.worlds.base import Question
-from fspo_core.worlds.language import topic_named
+from fspo_core.worlds.base import Question, Split
+from fspo_core.worlds.language import topics_named
 
 CONTROLS = {"swapped": "fspo", "stranger": "fspo"}
 Progress = Callable[[int], None]
@@ -33,7 +33,11 @@ Progress = Callable[[int], None]
 
 @dataclass(frozen=True, slots=True)
 class EvaluationConfig:
-    """What to evaluate. ``users`` held-out users, one question a user and seed."""
+    """What to evaluate. ``users`` held-out users, one question a user and seed.
+
+    ``wording`` is the split of the sentences in the labelled pairs: "train" as in a study that
+    takes its pairs from the world, "heldout" for sentences that training never showed.
+    """
 
     world: str
     shots: int
@@ -41,6 +45,7 @@ class EvaluationConfig:
     seed: int
     seeds: int = 4
     arms: tuple[str, ...] = ("prompted", "pref_ft", "ipo", "fspo", "fspo_rat", "oracle", *CONTROLS)
+    wording: Split = "train"
     sampling: Sampling = field(default_factory=Sampling)
 
 
@@ -84,7 +89,8 @@ def answer_all(
     """Every arm's answers (and the base's) for every user and seed, with their rewards."""
     users = world.sample_users(config.users, split="heldout", seed=config.seed)
     histories = [
-        world.history(user, config.shots, split="heldout", seed=config.seed) for user in users
+        world.history(user, config.shots, split="heldout", seed=config.seed, wording=config.wording)
+        for user in users
     ]
     answers: list[Answer] = []
     for repeat in range(config.seeds):
@@ -185,7 +191,7 @@ def summaries(answers: Sequence[Answer]) -> list[ArmSummary]:
             ArmSummary(
                 arm,
                 sum(a.passes_gate for a in own) / len(own),
-                sum(topic_named(a.question.text, a.text) for a in own) / len(own),
+                sum(topics_named(a.question.topics, a.text) for a in own) / len(own),
                 sum(len(a.text.split()) for a in own) / len(own),
             )
         )

@@ -33,6 +33,12 @@ class Stage:
     few_shot_share: float  # of the tokens of a step
     max_shots: int
     minimal_pairs: float  # probability that an episode's pairs differ in 1 to 3 attributes
+    echo_weight: float = (
+        FEW_SHOT_TEXT_WEIGHT  # of an answer's first sentence, which names the topic
+    )
+
+
+POLISH = Stage(0.5, 8, 0.15, echo_weight=1.0)
 
 
 def stage_at(progress: float) -> Stage:
@@ -49,7 +55,8 @@ def stage_at(progress: float) -> Stage:
 class Curriculum:
     """Draws episodes. ``tokenizer`` must have the compact format's special tokens."""
 
-    def __init__(self, tokenizer: Any, *, seed: int) -> None:
+    def __init__(self, tokenizer: Any, *, seed: int, stage: Stage | None = None) -> None:
+        self.fixed_stage = stage
         self.world = Roleplay()
         self.format = CompactFormat(tokenizer)
         self.seed = seed
@@ -60,7 +67,7 @@ class Curriculum:
     ) -> tuple[list[Episode], list[Episode]]:
         """Zero-shot and few-shot episodes of about ``tokens`` tokens for one step."""
         rng = np.random.default_rng([self.seed, 5, step])
-        stage = stage_at(progress)
+        stage = self.fixed_stage or stage_at(progress)
         plain: list[Episode] = []
         few: list[Episode] = []
         budget = tokens * (1 - stage.few_shot_share)
@@ -74,20 +81,28 @@ class Curriculum:
         return plain, few
 
     def answer_parts(
-        self, question: Question, values: Values, rng: np.random.Generator, weight: float
+        self,
+        question: Question,
+        values: Values,
+        rng: np.random.Generator,
+        weight: float,
+        echo_weight: float = 1.0,
     ) -> list[tuple[list[int], float]]:
-        """Question, answer and end; sentence starts weigh 1, other answer tokens ``weight``."""
+        """Question, answer and end; sentence starts weigh 1, other answer tokens ``weight``.
+
+        The first sentence, which names the topic, weighs ``echo_weight``.
+        """
         fmt = self.format
         parts = [([fmt.question, *fmt.text(question.text), fmt.chosen], 0.0)]
         ids = fmt.text(self.world.respond(question, values, rng, split="train"))
         if weight == 1.0:
             return [*parts, ([*ids, fmt.end], 1.0)]
-        starts = self._deciding(ids)
-        return [
-            *parts,
-            *(([i], 1.0 if s else weight) for i, s in zip(ids, starts, strict=True)),
-            ([fmt.end], weight),
-        ]
+        deciding = self._deciding(ids)
+        first_end = next((i for i, token in enumerate(ids) if token in self._enders), len(ids))
+        for at, (token, decides) in enumerate(zip(ids, deciding, strict=True)):
+            other = echo_weight if at <= first_end else weight
+            parts.append(([token], 1.0 if decides else other))
+        return [*parts, ([fmt.end], weight)]
 
     def _deciding(self, ids: list[int]) -> list[bool]:
         """Which tokens decide an attribute: the first of each sentence, and the line breaks."""
@@ -152,11 +167,15 @@ class Curriculum:
                 told = self.world.described_weights(means[k])
                 question = sample_question(rng, split="train")
                 description += self.answer_parts(
-                    question, self.world.best_values(told, rng), rng, FEW_SHOT_TEXT_WEIGHT
+                    question,
+                    self.world.best_values(told, rng),
+                    rng,
+                    FEW_SHOT_TEXT_WEIGHT,
+                    stage.echo_weight,
                 )
             branches.append(branch_of(ends[k], description))
         for k in {n, int(rng.integers(1, n + 1))}:
-            branches.append(self.direct_branch(user.weights, ends[k], rng))
+            branches.append(self.direct_branch(user.weights, ends[k], rng, stage))
         return Episode(context, branches)
 
     def description_parts(self, weights: Any) -> list[tuple[list[int], float]]:
@@ -165,8 +184,13 @@ class Curriculum:
         text = fmt.text(self.world.describe_weights(weights))
         return [([fmt.user], 0.0), ([*text, fmt.end], 1.0)]
 
-    def direct_branch(self, weights: Any, prefix: int, rng: np.random.Generator) -> Branch:
+    def direct_branch(
+        self, weights: Any, prefix: int, rng: np.random.Generator, stage: Stage
+    ) -> Branch:
         """An answer right after the labels, the best one for the user."""
         question = sample_question(rng, split="train")
         values = self.world.best_values(weights, rng)
-        return branch_of(prefix, self.answer_parts(question, values, rng, FEW_SHOT_TEXT_WEIGHT))
+        return branch_of(
+            prefix,
+            self.answer_parts(question, values, rng, FEW_SHOT_TEXT_WEIGHT, stage.echo_weight),
+        )

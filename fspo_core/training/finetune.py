@@ -53,7 +53,7 @@ class TrainConfig:
     tokens_per_step: int = 8000
     micro_tokens: int = 2000
     steps: int = 200
-    learning_rate: float = 5e-4
+    learning_rate: float = 2e-4
     beta: float = 0.0625
     rank: int = 16
     seed: int = 1
@@ -80,8 +80,13 @@ class PreferenceEpisodes:
         """N shots, then K pairs on the first 1..N of them; for IPO chosen and rejected in turn."""
         n = int(rng.integers(1, self.config.shots + 1)) if self.config.shots else 0
         user = self.world.sample_user(rng, split="train")
-        total = n + self.config.pairs_per_user
-        pairs = [p.preference for p in self.world.sample_pairs(user, total, rng, split="train")]
+        ipo = self.config.objective == "ipo"
+        labelled = self.world.sample_pairs(user, n, rng, split="train")
+        # IPO's pairs are worded alike: how a sentence is put is noise in their margin.
+        labelled += self.world.sample_pairs(
+            user, self.config.pairs_per_user, rng, split="train", alike=ipo
+        )
+        pairs = [pair.preference for pair in labelled]
         context, ends = context_of(
             self.format.opening(), [self.format.shot(i, p) for i, p in enumerate(pairs[:n], 1)]
         )
@@ -136,7 +141,7 @@ def train(config: TrainConfig) -> None:
         title=f"{config.objective} {config.adapter}",
     )  # fmt: skip
     save_adapter(config.checkpoint, config.adapter, model)
-    recipe = {k: str(v) for k, v in asdict(config).items()}
+    recipe = {k: v for k, v in asdict(config).items() if not isinstance(v, Path)}
     target = config.checkpoint / "adapters" / config.adapter / "fspo.json"
     target.write_text(json.dumps({"recipe": recipe}, indent=1) + "\n")
 

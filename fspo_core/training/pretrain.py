@@ -11,8 +11,8 @@ import numpy as np
 import torch
 from transformers import AutoTokenizer
 
-from fspo_core.modeling import new_llama, save_base, train_tokenizer
-from fspo_core.training.curriculum import Curriculum, Stage
+from fspo_core.modeling import load_base, new_llama, save_base, train_tokenizer
+from fspo_core.training.curriculum import POLISH, Curriculum, Stage
 from fspo_core.training.episodes import Batch, Episode, collate
 from fspo_core.training.loop import LoopConfig, Metrics, run
 from fspo_core.training.objectives import likelihood_loss, token_logprobs
@@ -21,14 +21,18 @@ from fspo_core.worlds.roleplay import Roleplay
 
 @dataclass(frozen=True, slots=True)
 class PretrainConfig:
-    """One pretraining run. ``tokens_per_step`` and ``micro_tokens`` count tokens before padding."""
+    """One pretraining run; with ``start``, a checkpoint to polish with the last mixture.
+
+    ``tokens_per_step`` and ``micro_tokens`` count tokens before padding."""
 
     out: Path
+    start: Path | None = None
     seed: int = 1
     steps: int = 2800
     tokens_per_step: int = 6000
     micro_tokens: int = 2000
     learning_rate: float = 2e-3
+    decay: float = 0.34
     vocab_size: int = 4096
     hidden: int = 192
     layers: int = 6
@@ -67,13 +71,11 @@ def pack(episodes: Sequence[Episode], *, pad: int, micro_tokens: int) -> list[Ba
 
 def pretrain(config: PretrainConfig) -> None:
     """Train tokenizer and base; write the checkpoint to ``config.out / "checkpoint"``."""
-    tokenizer = _tokenizer(config)
-    model = new_llama(
-        vocab_size=config.vocab_size, hidden=config.hidden, layers=config.layers,
-        heads=config.heads, feed_forward=config.feed_forward, context=config.context,
-        seed=config.seed,
-    )  # fmt: skip
-    curriculum = Curriculum(tokenizer, seed=config.seed)
+    if config.start:
+        model, tokenizer, _ = load_base(config.start)
+    else:
+        model, tokenizer = _from_nothing(config)
+    curriculum = Curriculum(tokenizer, seed=config.seed, stage=POLISH if config.start else None)
     pad = curriculum.format.pad
 
     def micro_batches(step: int, progress: float) -> list[Batch]:
@@ -100,8 +102,18 @@ def pretrain(config: PretrainConfig) -> None:
         model, loop, config.out, micro_batches=micro_batches, loss_of=loss_of,
         count_of=lambda batch: float(batch.weight.sum()), evaluate=probe, title="pretrain",
     )  # fmt: skip
-    meta = {"format": "compact", "recipe": {k: str(v) for k, v in asdict(config).items()}}
+    recipe = {k: v for k, v in asdict(config).items() if not isinstance(v, Path)}
+    meta = {"format": "compact", "recipe": recipe}
     save_base(config.out / "checkpoint", model, tokenizer, meta)
+
+
+def _from_nothing(config: PretrainConfig) -> tuple[Any, Any]:
+    model = new_llama(
+        vocab_size=config.vocab_size, hidden=config.hidden, layers=config.layers,
+        heads=config.heads, feed_forward=config.feed_forward, context=config.context,
+        seed=config.seed,
+    )  # fmt: skip
+    return model, _tokenizer(config)
 
 
 def _tokenizer(config: PretrainConfig) -> Any:

@@ -1,7 +1,8 @@
 """The embedded checkpoint from nothing, by one command: ``fspo build-checkpoint``.
 
-Base (pretraining), then few-shot Pref-FT, then from that checkpoint few-shot IPO (the FSPO arm) and
-IPO without labels in the context (the arm that is not personal). Every stage resumes when killed.
+Base (pretraining, then a polish with the last mixture), few-shot Pref-FT on it, then from that
+checkpoint few-shot IPO (the FSPO arm) and IPO without labels in the context (the arm that is not
+personal). Every stage resumes when killed.
 """
 
 from __future__ import annotations
@@ -19,22 +20,23 @@ MAX_BYTES = 24 * 2**20
 def stages(checkpoint: Path, out: Path) -> list[TrainConfig]:
     """The fine-tuning stages, in order."""
     return [
-        TrainConfig(checkpoint, out / "pref_ft", "sft", "pref_ft", steps=200, learning_rate=5e-4),
-        TrainConfig(
-            checkpoint, out / "fspo", "ipo", "fspo", start="pref_ft", steps=200, learning_rate=5e-4
-        ),
-        TrainConfig(
-            checkpoint, out / "ipo", "ipo", "ipo", start="pref_ft", shots=0, steps=100,
-            learning_rate=5e-4,
-        ),
-    ]  # fmt: skip
+        TrainConfig(checkpoint, out / "pref_ft", "sft", "pref_ft", steps=40),
+        TrainConfig(checkpoint, out / "fspo", "ipo", "fspo", start="pref_ft", steps=110),
+        TrainConfig(checkpoint, out / "ipo", "ipo", "ipo", start="pref_ft", shots=0, steps=30),
+    ]
 
 
 def build(out: Path, *, install: Path = EMBEDDED) -> Path:
     """Run every stage under ``out`` and copy the result to ``install``."""
-    checkpoint = out / "pretrain" / "checkpoint"
-    if not (checkpoint / "fspo.json").is_file():
+    first, checkpoint = (out / name / "checkpoint" for name in ("pretrain", "polish"))
+    if not (first / "fspo.json").is_file():
         pretrain(PretrainConfig(out=out / "pretrain"))
+    if not (checkpoint / "fspo.json").is_file():
+        pretrain(
+            PretrainConfig(
+                out=out / "polish", start=first, steps=1100, learning_rate=1e-3, decay=0.6, seed=2
+            )
+        )
     for config in stages(checkpoint, out):
         if not (checkpoint / "adapters" / config.adapter / "fspo.json").is_file():
             train(config)

@@ -24,11 +24,15 @@ class User:
 
 @dataclass(frozen=True, slots=True)
 class Question:
-    """A question; ``echo`` is the part an answer takes up, already turned to the second person."""
+    """A question; ``echo`` is the part an answer takes up, already turned to the second person.
+
+    ``topics`` are the head nouns of its noun phrases: what an answer must name.
+    """
 
     text: str
     kind: Literal["clause", "np", "question"]
     echo: str
+    topics: tuple[str, ...] = ()
 
 
 @dataclass(frozen=True, slots=True)
@@ -65,7 +69,9 @@ class World(Protocol):
     def sample_pairs(
         self, user: User, n: int, rng: np.random.Generator, *, split: Split
     ) -> list[LatentPair]: ...
-    def history(self, user: User, n: int, *, split: Split, seed: int) -> UserHistory: ...
+    def history(
+        self, user: User, n: int, *, split: Split, seed: int, wording: Split | None = None
+    ) -> UserHistory: ...
     def describe(self, user: User) -> str: ...
     def detect(self, question_text: str, response_text: str) -> Values: ...
     def gate(self, question_text: str, response_text: str) -> GateResult: ...

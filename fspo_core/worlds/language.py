@@ -8,6 +8,7 @@ from __future__ import annotations
 
 import re
 from collections import Counter
+from collections.abc import Sequence
 from itertools import pairwise
 
 from fspo_core.worlds.base import GateResult
@@ -55,11 +56,17 @@ def content_words(text: str) -> list[str]:
     return [lemma(word) for word in topic_words(text)]
 
 
-def topic_named(question_text: str, response_text: str) -> bool:
-    """Whether at least half of the question's content words, rounded up, occur in the response."""
+def on_topic(question_text: str, response_text: str) -> bool:
+    """Whether more than half of the question's content words occur in the response."""
     asked = set(content_words(question_text))
     said = {lemma(word) for word in words_of(response_text)}
-    return 2 * len(asked & said) >= len(asked)
+    return 2 * len(asked & said) > len(asked)
+
+
+def topics_named(topics: Sequence[str], response_text: str) -> bool:
+    """Whether every one of these nouns occurs in the response, in singular or plural."""
+    said = {lemma(word) for word in words_of(response_text)}
+    return all(lemma(topic) in said for topic in topics)
 
 
 def sentences_of(text: str) -> list[str]:
@@ -111,7 +118,7 @@ def check(question_text: str, response_text: str) -> GateResult:
         reasons.append("format heading or special token")
     if not re.search(r"[.!?][\"”)]?$", text):
         reasons.append("cut off")
-    if not topic_named(question_text, text):
+    if not on_topic(question_text, text):
         reasons.append("off topic")
     if is_repetitive(text):
         reasons.append("repetitive")

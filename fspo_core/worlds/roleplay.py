@@ -218,10 +218,14 @@ class Roleplay:
         *,
         split: Split,
         changes: int | None = None,
+        wording: Split | None = None,
+        alike: bool = False,
     ) -> list[LatentPair]:
         """``n`` pairs of answers to one question each, labelled by the user.
 
         Two random answers, or, with ``changes``, answers that differ in so many attributes.
+        ``wording`` is the split of the answers' sentences, ``split`` unless given. ``alike``: both
+        answers are worded by the same random draws, so that they differ where their attributes do.
         """
         pairs = []
         for _ in range(n):
@@ -230,15 +234,23 @@ class Roleplay:
             second = self.vary(first, changes, rng) if changes else self.sample_values(rng)
             if rng.random() >= self.label_probability(user, first, second):
                 first, second = second, first
-            chosen = self.respond(question, first, rng, split=split)
-            rejected = self.respond(question, second, rng, split=split)
+            draws = (rng, rng)
+            if alike:
+                seed = int(rng.integers(2**31))
+                draws = (np.random.default_rng(seed), np.random.default_rng(seed))
+            chosen, rejected = (
+                self.respond(question, values, draw, split=wording or split)
+                for values, draw in zip((first, second), draws, strict=True)
+            )
             pairs.append(LatentPair(Preference(question.text, chosen, rejected), first, second))
         return pairs
 
-    def history(self, user: User, n: int, *, split: Split, seed: int) -> UserHistory:
+    def history(
+        self, user: User, n: int, *, split: Split, seed: int, wording: Split | None = None
+    ) -> UserHistory:
         """A user's first ``n`` labelled pairs; the same for the same seed."""
         rng = np.random.default_rng([seed, 3, zlib.crc32(user.user_id.encode())])
-        pairs = self.sample_pairs(user, n, rng, split=split)
+        pairs = self.sample_pairs(user, n, rng, split=split, wording=wording)
         return UserHistory(user.user_id, tuple(pair.preference for pair in pairs))
 
     # -- reward of any text --------------------------------------------------------------------

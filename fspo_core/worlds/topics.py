@@ -1,7 +1,8 @@
-"""What the questions are about: thousands of topics, invented words among them, and how people ask.
+"""What the questions are about: thousands of topics, and how people ask.
 
-A topic's split is decided by its head noun's lemma, so that no held-out topic occurs in training in
-any form. Invented words teach a small model to copy what it never saw.
+A topic's split is decided by its head noun's lemma. Held-out questions are about heads that occur
+nowhere in training, in no form, as no modifier, verb or word of an answer. Invented words teach a
+small model to copy what it never saw.
 """
 
 from __future__ import annotations
@@ -43,9 +44,10 @@ STOP_WORDS = frozenset(
     anything thing things
     much many one two first again always never ever long often hard easy simple easiest time
     little new trying try
-    really friend asked soon today matter matters deal explain feel recommend suggest suggests
+    really friend asked
+    thinking having now soon today matter matters deal explain feel recommend suggest suggests
     choose trouble worry unsure nervous
-    could's what's i'm i've don't can't it's""".split()
+    steps take say nothing work works could's what's i'm i've don't can't it's""".split()
 )
 _WORD = re.compile(r"[^\W\d_]+(?:['’][^\W\d_]+)*", re.UNICODE)
 _ONSETS = (
@@ -73,6 +75,11 @@ def lemma(word: str) -> str:
     if word.endswith("s") and not word.endswith(("ss", "us", "is")) and len(word) > 3:
         return word[:-1]
     return word
+
+
+def head_noun(np_text: str) -> str:
+    """The last word of a noun phrase; of a hyphenated one, its last part."""
+    return str(_WORD.findall(np_text)[-1])
 
 
 def is_heldout(word: str) -> bool:
@@ -128,9 +135,16 @@ def invent_word(rng: np.random.Generator) -> str:
             return word
 
 
+def _invented_verb(rng: np.random.Generator) -> str:
+    # Never a held-out word: it could be the topic of a held-out question.
+    while is_heldout(word := invent_word(rng)):
+        pass
+    return word
+
+
 def _invented_np(rng: np.random.Generator, split: Split) -> str:
     word = invent_word(rng)
-    while is_heldout(word) != (split == "heldout"):
+    while not _belongs(word, split):
         word = invent_word(rng)
     shape = rng.random()
     if shape < 0.35:
@@ -142,6 +156,26 @@ def _invented_np(rng: np.random.Generator, split: Split) -> str:
     return pick(rng, ("my ", "the ", "some ", "")) + word
 
 
+@cache
+def training_lemmas() -> frozenset[str]:
+    """Lemmas of every hand-written word that training text can have."""
+    topics, questions = load_topics(), load_toml("questions.toml")
+    phrases = [n for nouns in topics.nouns for n in nouns if not is_heldout(n.split()[-1])]
+    phrases += [verb for verbs in topics.verbs for verb in verbs]
+    phrases += [text for texts in questions.values() for text in texts]
+    for entry in load_toml("advice.toml").values():
+        for pole in (entry["plus"], entry["minus"]):
+            phrases += [t for key, v in pole.items() if key != "cues" and key != "name"
+                        for t in ([v] if isinstance(v, str) else v)]  # fmt: skip
+    return frozenset(lemma(word) for phrase in phrases for word in _WORD.findall(phrase))
+
+
+def _belongs(head: str, split: Split) -> bool:
+    if split == "train":
+        return not is_heldout(head)
+    return is_heldout(head) and lemma(head_noun(head)) not in training_lemmas()
+
+
 def sample_np(rng: np.random.Generator, *, split: Split, category: int | None = None) -> str:
     """A noun phrase whose head noun belongs to ``split``."""
     if category is None and rng.random() < 0.3:
@@ -149,7 +183,7 @@ def sample_np(rng: np.random.Generator, *, split: Split, category: int | None = 
     topics = load_topics()
     nouns = topics.nouns[int(rng.integers(len(topics.nouns))) if category is None else category]
     np_text = pick(rng, nouns)
-    while is_heldout(np_text.split()[-1]) != (split == "heldout"):
+    while not _belongs(np_text.split()[-1], split):
         np_text = pick(rng, nouns)
     words = np_text.split()
     if rng.random() < 0.15:
@@ -163,17 +197,19 @@ def sample_np(rng: np.random.Generator, *, split: Split, category: int | None = 
     return " ".join(words)
 
 
-def sample_clause(rng: np.random.Generator, *, split: Split) -> str:
-    """A verb phrase in base form, from "bake bread" to a clause of fifteen words."""
+def sample_clause(rng: np.random.Generator, *, split: Split) -> tuple[str, tuple[str, ...]]:
+    """A verb phrase in base form, from "bake bread" to fifteen words, and its head nouns."""
     content = load_toml("questions.toml")
     topics = load_topics()
     draw = rng.random()
+    heads: tuple[str, ...] = ()
     if draw < 0.10 and split == "train":
         clause: str = pick(rng, content["life"])
     else:
         category = int(rng.integers(len(topics.verbs)))
-        verb = invent_word(rng) if rng.random() < 0.2 else pick(rng, topics.verbs[category])
+        verb = _invented_verb(rng) if rng.random() < 0.2 else pick(rng, topics.verbs[category])
         noun = sample_np(rng, split=split, category=category if draw < 0.7 else None)
+        heads = (head_noun(noun),)
         clause = f"{verb} {noun}"
         if rng.random() < 0.08:
             other = pick(rng, topics.verbs[category])
@@ -182,7 +218,7 @@ def sample_clause(rng: np.random.Generator, *, split: Split) -> str:
         clause += " " + pick(rng, content["where"])
         if rng.random() < 0.15:
             clause += " " + pick(rng, content["where"])
-    return clause
+    return clause, heads
 
 
 def _bare(np_text: str) -> str:
@@ -195,23 +231,27 @@ def sample_question(rng: np.random.Generator, *, split: Split) -> Question:
     content = load_toml("questions.toml")
     draw = rng.random()
     if draw < 0.55:
-        clause = sample_clause(rng, split=split)
+        clause, heads = sample_clause(rng, split=split)
         text = pick(rng, wordings(content["clause"], split)).format(clause=clause)
-        return Question(text, "clause", to_second_person(clause))
+        return Question(text, "clause", to_second_person(clause), heads)
     if draw < 0.78:
         np_text = sample_np(rng, split=split)
         form = pick(rng, wordings(content["np"], split))
         if "hich {np}" in form:
             np_text = _bare(np_text)
-        return Question(form.format(np=np_text), "np", to_second_person(np_text))
+        heads = (head_noun(np_text),)
+        return Question(form.format(np=np_text), "np", to_second_person(np_text), heads)
     form = pick(rng, wordings(content["question"], split))
-    text = form.format(
-        clause=sample_clause(rng, split=split) if "{clause}" in form else "",
-        np=sample_np(rng, split=split) if "{np}" in form else "",
-        np2=sample_np(rng, split=split) if "{np2}" in form else "",
-    )
+    heads, slots = (), {"clause": "", "np": "", "np2": ""}
+    if "{clause}" in form:
+        slots["clause"], heads = sample_clause(rng, split=split)
+    for slot in ("np", "np2"):
+        if f"{{{slot}}}" in form:
+            slots[slot] = sample_np(rng, split=split)
+            heads = (*heads, head_noun(slots[slot]))
+    text = form.format(**slots)
     if rng.random() < 0.3:
         text = text[0].lower() + text[1:]
     if rng.random() < 0.15:
         text = text.rstrip("?")
-    return Question(text, "question", text if text[-1] in "?!." else text + "?")
+    return Question(text, "question", text if text[-1] in "?!." else text + "?", heads)

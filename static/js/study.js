@@ -4,6 +4,14 @@
   "use strict";
 
   const DRAFT_DELAY_MS = 700;
+  const REQUEST_TIMEOUT_MS = 20000;
+  const RETRY_FIRST_MS = 2000;
+  const RETRY_LONGEST_MS = 30000;
+
+  /* The pause before the next try, twice as long after each failure (counted from 1). */
+  function retryDelay(failures) {
+    return Math.min(RETRY_FIRST_MS * 2 ** (failures - 1), RETRY_LONGEST_MS);
+  }
 
   /* ------------------------------------------------------------ choosing an answer */
 
@@ -18,8 +26,8 @@
     return null;
   }
 
-  function choose(form, side) {
-    const radio = form.querySelector(`input[name=choice][value=${side}]`);
+  function choose(form, name, value) {
+    const radio = form.querySelector(`input[name=${name}][value="${value}"]`);
     if (!radio) return;
     radio.checked = true;
     radio.focus({ preventScroll: true });
@@ -31,12 +39,15 @@
     if (event.defaultPrevented || isTyping(event.target)) return;
     const form = document.querySelector("form[data-choice-form]");
     if (!form) return;
-    // Inside the strength scale the arrow keys move along the scale.
-    if (event.target.name === "strength" && event.key.startsWith("Arrow")) return;
+    // Inside the strength scale every key is about the scale; arrows move along it by themselves.
+    if (event.target.name === "strength") {
+      if (/^[1-5]$/.test(event.key)) choose(form, "strength", event.key);
+      return;
+    }
     const side = sideForKey(event);
     if (!side) return;
     event.preventDefault();
-    choose(form, side);
+    choose(form, "choice", side);
   }
 
   function onAnswerClick(event) {
@@ -44,7 +55,7 @@
     if (!answer || event.target.closest("label, input, a")) return;
     if (String(window.getSelection())) return; // someone is selecting text, not choosing
     const radio = answer.querySelector("input[name=choice]");
-    choose(radio.form, radio.value);
+    choose(radio.form, "choice", radio.value);
   }
 
   /* ------------------------------------------------------------ why one cannot go on */
@@ -78,7 +89,6 @@
     form.querySelectorAll("button[type=submit]").forEach((button) => {
       button.setAttribute("aria-disabled", "true");
     });
-    forgetKept(form);
   }
 
   function reopen(form) {
@@ -92,7 +102,8 @@
     document.querySelectorAll("form[data-once]").forEach(reopen);
   }
 
-  function onSendError() {
+  function onSendError(event) {
+    if (isPoll(event)) return pollAgain();
     reopenAll();
     document.querySelectorAll("form[data-once]").forEach((form) => {
       keep(form);
@@ -101,51 +112,123 @@
     });
   }
 
+  /* ------------------------------------------------------------ the wait goes on by itself */
+
+  let pollFailures = 0;
+
+  function isPoll(event) {
+    const config = event.detail.requestConfig;
+    return Boolean(config) && config.elt.id === "waiting";
+  }
+
+  function pollAgain() {
+    pollFailures += 1;
+    setTimeout(() => {
+      const waiting = document.getElementById("waiting");
+      if (waiting) window.htmx.trigger(waiting, "poll-again");
+    }, retryDelay(pollFailures));
+  }
+
+  function onBeforeSwap(event) {
+    if (!isPoll(event)) return;
+    if (event.detail.xhr.status < 500) {
+      pollFailures = 0;
+      return;
+    }
+    event.detail.shouldSwap = false; // a passing fault must not take the waiting page away
+    pollAgain();
+  }
+
   /* ------------------------------------------------------------ drafts, saved on the server */
 
-  const timers = new WeakMap();
-  const savedText = new WeakMap();
+  /* By field: the text the server has, the one under way with its request, failures in a row. */
+  const drafts = new WeakMap();
+
+  function draftOf(field) {
+    if (!drafts.has(field)) {
+      drafts.set(field, { saved: field.value, sending: "", request: null, failures: 0, timer: 0 });
+    }
+    return drafts.get(field);
+  }
 
   function setDraftStatus(field, word) {
     const status = document.getElementById(`${field.id}-saved`);
     if (status) status.textContent = word;
   }
 
+  function saveLater(field, delay) {
+    const draft = draftOf(field);
+    clearTimeout(draft.timer);
+    draft.timer = setTimeout(() => saveDraft(field), delay);
+  }
+
+  /* One request a field at a time, so that an older text does not arrive after a newer one. */
   function saveDraft(field) {
-    clearTimeout(timers.get(field));
+    const draft = draftOf(field);
+    const form = field.form;
+    clearTimeout(draft.timer);
+    if (!form || form.dataset.sent === "1" || draft.request) return;
+    if (draft.saved === field.value) return;
+    draft.request = new AbortController();
+    sendDraft(field, draft, draft.request);
+  }
+
+  function sendDraft(field, draft, request) {
     const form = field.form;
     const text = field.value;
-    if (!form || savedText.get(field) === text) return;
+    draft.sending = text;
     const body = new FormData();
     body.append("csrfmiddlewaretoken", form.elements.csrfmiddlewaretoken.value);
     body.append(field.name, text);
-    savedText.set(field, text);
+    const timeout = setTimeout(() => request.abort(), REQUEST_TIMEOUT_MS);
     // keepalive: the request outlives a tab that is being closed
     fetch(form.dataset.draftUrl, {
       method: "POST",
       body: body,
       keepalive: true,
       credentials: "same-origin",
+      signal: request.signal,
     })
       .then((response) => {
         if (!response.ok) throw new Error(String(response.status));
-        setDraftStatus(field, form.dataset.draftSaved);
+        if (draft.request === request) draftArrived(field, draft, text);
       })
       .catch(() => {
-        savedText.delete(field);
-        setDraftStatus(field, form.dataset.draftFailed);
-      });
+        if (draft.request === request) draftFailed(field, draft);
+      })
+      .finally(() => clearTimeout(timeout));
+  }
+
+  function draftArrived(field, draft, text) {
+    draft.request = null;
+    draft.saved = text;
+    draft.failures = 0;
+    if (field.value === text) setDraftStatus(field, field.form.dataset.draftSaved);
+    else saveLater(field, DRAFT_DELAY_MS);
+  }
+
+  function draftFailed(field, draft) {
+    draft.request = null;
+    draft.saved = null; // it may have arrived all the same: what the server has is not known
+    draft.failures += 1;
+    setDraftStatus(field, field.form.dataset.draftFailed);
+    saveLater(field, retryDelay(draft.failures));
   }
 
   function onDraftInput(field) {
-    clearTimeout(timers.get(field));
     setDraftStatus(field, "");
-    timers.set(field, setTimeout(() => saveDraft(field), DRAFT_DELAY_MS));
+    saveLater(field, DRAFT_DELAY_MS);
   }
 
+  /* The page may be gone in a moment: a newer text does not wait for the older one's request. */
   function saveAllDrafts() {
-    document.querySelectorAll("form[data-draft-url]").forEach((form) => {
-      if (form.dataset.sent !== "1") form.querySelectorAll("textarea").forEach(saveDraft);
+    document.querySelectorAll("form[data-draft-url] textarea").forEach((field) => {
+      const draft = draftOf(field);
+      if (draft.request && draft.sending !== field.value) {
+        draft.request.abort();
+        draft.request = null;
+      }
+      saveDraft(field);
     });
   }
 
@@ -165,9 +248,12 @@
     sessionStorage.setItem(key, JSON.stringify(values));
   }
 
-  function forgetKept(form) {
-    const key = keepKey(form);
-    if (key) sessionStorage.removeItem(key);
+  /* Only what the server has taken is forgotten: after a fault, a reload brings the rest back. */
+  function forgetKept(event) {
+    const config = event.detail.requestConfig;
+    const key = config && config.elt.matches("form") && keepKey(config.elt);
+    const status = event.detail.xhr.status;
+    if (key && status >= 200 && status < 400) sessionStorage.removeItem(key);
   }
 
   function restoreKept(form) {
@@ -207,9 +293,7 @@
       updateHint(form);
     });
     root.querySelectorAll("textarea[data-max]").forEach(updateCounter);
-    root.querySelectorAll("form[data-draft-url] textarea").forEach((field) => {
-      savedText.set(field, field.value);
-    });
+    root.querySelectorAll("form[data-draft-url] textarea").forEach(draftOf);
     root.querySelectorAll("button[data-copy]").forEach((button) => {
       button.hidden = !navigator.clipboard;
     });
@@ -241,9 +325,14 @@
     if (document.visibilityState === "hidden") saveAllDrafts();
   });
   window.addEventListener("pagehide", saveAllDrafts);
-  window.addEventListener("pageshow", reopenAll);
+  window.addEventListener("pageshow", () => {
+    reopenAll();
+    saveAllDrafts();
+  });
   document.addEventListener("htmx:sendError", onSendError);
   document.addEventListener("htmx:timeout", onSendError);
+  document.addEventListener("htmx:beforeSwap", onBeforeSwap);
+  document.addEventListener("htmx:afterRequest", forgetKept);
   document.addEventListener("htmx:afterSwap", (event) => {
     start(document);
     // A new page in all but address: say so to screen readers, and begin at its top.

@@ -20,7 +20,8 @@ class Participant(models.Model):
 
     ``start_key`` is the random value of the welcome form: a doubled click starts one participant.
     ``schedule_index`` is given when labelling begins, so that those who leave before it do not
-    unbalance the schedule. ``waiting_since`` and ``waited_seconds`` add up all time spent waiting.
+    unbalance the schedule. ``paid_ending`` is the stage that earned the payment, and stays when one
+    withdraws after it. ``waiting_since`` and ``waited_seconds`` add up all time spent waiting.
     """
 
     study_version = models.ForeignKey(
@@ -41,6 +42,9 @@ class Participant(models.Model):
     stage_changed_at = models.DateTimeField(_("stage since"), auto_now_add=True)
     completed_at = models.DateTimeField(_("completed at"), null=True)
     ended_at = models.DateTimeField(_("ended at"), null=True)
+    paid_ending = models.CharField(
+        _("paid ending"), max_length=20, choices=StageChoice, blank=True, default=""
+    )
 
     class Meta:
         verbose_name = _("participant")

@@ -52,13 +52,16 @@ class Visit:
         """A page of this participant, with their links and their step."""
         token = self.request.COOKIES.get(cookie_name(self.slug), "")
         can_withdraw = allows(self.participant.stage, Event.WITHDRAW)
+        # Before consent the recruiter's parameters are in this browser alone (``set_recruiter``):
+        # on another device consent would be recorded without them.
+        can_move = not self.participant.has_ended and self.stage is not Stage.CONSENT
         links = {
             "is_preview": self.participant.is_preview,
             "withdraw_url": reverse("participants:withdraw", args=[self.slug])
             if can_withdraw
             else "",
             "resume_url": settings.STUDY_BASE_URL + reverse("participants:resume", args=[token])
-            if token and not self.participant.has_ended
+            if token and can_move
             else "",
         }
         return pages.show(

@@ -3,6 +3,7 @@
 from studyapp.services.admission import (
     Admission,
     CheckResult,
+    continue_known_run,
     decline_consent,
     record_comprehension,
     record_consent,
@@ -42,6 +43,7 @@ __all__ = [
     "SweepResult",
     "ask_questions",
     "claim_generations",
+    "continue_known_run",
     "decline_consent",
     "exit_early",
     "fail_generation",

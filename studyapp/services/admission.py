@@ -77,8 +77,8 @@ def start_participant(
     if study.state != StudyState.OPEN and not (preview and study.state == StudyState.PAUSED):
         raise StudyNotOpen(f"study {study.slug!r} is {study.state}")
     version = selectors.current_version(study)
-    if not preview and not recruiter.pid and version.study_config.recruiter.require_id:
-        raise InvalidIdentity("PROLIFIC_PID: needed in this study, got none")
+    if not preview and not recruiter.pid:
+        _refuse_missing_id(version)
     if start_key is not None:
         participant, created = Participant.objects.get_or_create(
             start_key=start_key,
@@ -108,7 +108,8 @@ def record_consent(
 ) -> Participant:
     """Consent given: its record, and from now on the recruiter's identity. A repeat is harmless.
 
-    Raises NotAdult, WrongStage, AlreadyTookPart (the PID consented in another run meanwhile).
+    Raises NotAdult, WrongStage, InvalidIdentity (the study needs a PID, and there is none),
+    AlreadyTookPart (the PID consented in another run meanwhile; see ``continue_known_run``).
     """
     row = lock(participant)
     if ConsentRecord.objects.filter(participant=row).exists():
@@ -116,8 +117,11 @@ def record_consent(
     require_stage(row, Event.ACCEPT)
     if adult is not True:
         raise NotAdult(f"adult: must be confirmed, got {adult!r}")
-    if recruiter is not None and recruiter.pid and not row.is_preview:
-        _store_identity(row, recruiter)
+    if not row.is_preview:
+        if recruiter is not None and recruiter.pid:
+            _store_identity(row, recruiter)
+        else:
+            _refuse_missing_id(row.study_version)
     consent = row.study_version.study_config.consent
     ConsentRecord.objects.create(
         participant=row,
@@ -130,6 +134,34 @@ def record_consent(
     if not row.study_version.study_config.comprehension.questions:
         row = _begin_labels(row)
     return row
+
+
+@transaction.atomic
+def continue_known_run(
+    *, participant: Participant, recruiter: RecruiterParameters
+) -> Admission | None:
+    """For a link opened in two browsers before consent: the run that consented first goes on.
+
+    ``participant``, the run that came second, holds nothing yet and ends as withdrawn. None if
+    nobody is known by the PID. Raises AlreadyTookPart (another session), WrongStage
+    (``participant`` is past consent).
+    """
+    row = lock(participant)
+    if row.stage != Stage.CONSENT:
+        raise WrongStage(f"only a run at consent gives way; its stage is {row.stage!r}")
+    study = row.study_version.study
+    known = _known_participant(study, recruiter)
+    if known is None:
+        return None
+    move(row, Event.WITHDRAW)
+    record_event(
+        study=study,
+        actor="participant",
+        action="continue_known_run",
+        subject=str(row.public_id),
+        detail={"continued": str(known.public_id)},
+    )
+    return Admission(known, _issue_token(known), resumed=True)
 
 
 @transaction.atomic
@@ -223,18 +255,17 @@ def _issue_token(participant: Participant) -> str:
 
 
 def _known_participant(study: Study, recruiter: RecruiterParameters) -> Participant | None:
-    if not recruiter.pid:
-        return None
-    identity = (
-        RecruiterIdentity.objects.filter(study=study, pid=recruiter.pid)
-        .select_related("participant__study_version__study")
-        .first()
-    )
+    identity = selectors.known_identity(study, recruiter)
     if identity is None:
         return None
     if identity.session_id != recruiter.session_id:
         raise AlreadyTookPart("this recruiter id took part in another session")
     return identity.participant
+
+
+def _refuse_missing_id(version: StudyVersion) -> None:
+    if version.study_config.recruiter.require_id:
+        raise InvalidIdentity("PROLIFIC_PID: needed in this study, got none")
 
 
 def _store_identity(participant: Participant, recruiter: RecruiterParameters) -> None:

@@ -22,6 +22,7 @@ from studyapp.errors import (
     UnknownChoice,
     UnknownItem,
     WaitNotOver,
+    WrongStage,
 )
 from studyapp.flow import Event, Stage
 from studyapp.models import (
@@ -104,10 +105,11 @@ def record_label(*, participant: Participant, item: str, choice: str) -> Partici
 def save_draft(*, participant: Participant, field: str, text: str) -> Draft:
     """Keep unfinished text, as typed. Raises InvalidText, UnknownItem (field), WrongStage."""
     row = lock(participant)
-    if field not in _draft_fields(row.study_version.study_config):
+    stages = _draft_stages(row.study_version.study_config, field)
+    if not stages:
         raise UnknownItem(f"no such draft field, got {field[:80]!r}")
-    if row.stage not in {Stage.ASK, Stage.JUDGE, Stage.EXIT}:
-        require_stage(row, Event.QUESTIONS_ASKED)
+    if row.stage not in stages:
+        raise WrongStage(f"no draft of {field!r} at stage {row.stage!r}")
     storable(text, max_length=DRAFT_MAX_LENGTH)
     draft, _created = Draft.objects.update_or_create(
         participant=row, field=field, defaults={"text": text}
@@ -240,6 +242,7 @@ def exit_early(*, participant: Participant, now: datetime | None = None) -> Part
         set_aside_reason="the participant left after the longest wait",
         shown_at=None,
     )
+    row.drafts.all().delete()
     row.waited_seconds = state.waited_seconds
     row = move(row, Event.EXIT_EARLY)
     record_event(
@@ -323,9 +326,12 @@ def _clean_answer(question: ExitQuestion, value: str) -> str:
     return cleaned
 
 
-def _draft_fields(config: StudyConfig) -> set[str]:
+def _draft_stages(config: StudyConfig, field: str) -> set[Stage]:
+    """The stages at which ``field`` is written; none if the study has no such field."""
     own = {f"question_{place}" for place in range(config.own_questions.count)}
-    return own | {"reason"} | {question.name for question in config.exit_questions}
+    exit_names = {question.name for question in config.exit_questions}
+    fields = {Stage.ASK: own, Stage.JUDGE: {"reason"}, Stage.EXIT: exit_names}
+    return {stage for stage, names in fields.items() if field in names}
 
 
 def _index(participant: Participant) -> int:

@@ -43,6 +43,8 @@ def move(participant: Participant, event: Event) -> Participant:
         participant.waiting_since = None
     if stage is Stage.COMPLETE:
         participant.completed_at = now
+    if stage in flow.PAID:
+        participant.paid_ending = stage.value
     participant.save()
     return participant
 

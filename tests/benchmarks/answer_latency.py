@@ -50,9 +50,7 @@ def main() -> None:
     options = parser.parse_args()
 
     home = Path(tempfile.mkdtemp(prefix="fspo-t-", dir="/tmp"))
-    demo = DemoProcess(
-        home, PORT, FSPO_ENGINE=options.engine, OMP_NUM_THREADS=str(os.cpu_count())
-    )
+    demo = DemoProcess(home, PORT, FSPO_ENGINE=options.engine, OMP_NUM_THREADS=str(os.cpu_count()))
     try:
         demo.wait_until_ready()
         play(demo, 1, seed=100)

@@ -124,6 +124,10 @@ def test_specimens_show_the_labels_and_leave_room_for_a_verdict(folder: Path) ->
 def test_the_commands_write_figures_a_report_and_its_plot(folder: Path, tmp_path: Path) -> None:
     runner = CliRunner()
     winrates, gates, out = tmp_path / "w.json", tmp_path / "g.json", tmp_path / "results.md"
+    waits, pages = tmp_path / "waits.json", tmp_path / "pages.json"
+    waits.write_text(json.dumps({"seconds": [1.0, 2.0], "median_s": 1.5, "p95_s": 2.0}))
+    figures = {"requests": 200, "median_ms": 17.2, "p95_ms": 33.3}
+    pages.write_text(json.dumps({"all": figures, "answers_due": {"before": 9}}))
     engine = ["--engine", f"local:{folder}"]
     commands = [
         [
@@ -138,9 +142,20 @@ def test_the_commands_write_figures_a_report_and_its_plot(folder: Path, tmp_path
             "--json",
             str(winrates),
         ],
-        ["gates", "--checkpoint", str(folder), "--users", "2", "--json", str(gates)],
-        ["report", "--winrates", str(winrates), "--gates", str(gates), "--out", str(out)],
-    ]
+        [
+            "gates",
+            "--checkpoint",
+            str(folder),
+            "--users",
+            "2",
+            "--questions",
+            "2",
+            "--json",
+            str(gates),
+        ],
+        ["report", "--winrates", str(winrates), "--gates", str(gates), "--out", str(out),
+         "--answers", str(waits), "--pages", str(pages)],
+    ]  # fmt: skip
     for command in commands:
         result = runner.invoke(app, command)
         assert result.exit_code == 0, (command, result.output, result.exception)
@@ -149,6 +164,8 @@ def test_the_commands_write_figures_a_report_and_its_plot(folder: Path, tmp_path
     assert keys <= set(rows[0])
     report = out.read_text()
     assert f"{100 * rows[0]['winrate']:.1f}" in report
+    assert "| 2 | 1.50 | 2.00 |" in report
+    assert "| 200 | 17 | 33 |" in report
     assert (tmp_path / "winrates.png").stat().st_size > 5000
 
 

@@ -99,6 +99,17 @@ def test_a_compact_shot_has_exactly_its_own_structure(
     assert special == [COMPACT.question, COMPACT.chosen, COMPACT.end, COMPACT.rejected, COMPACT.end]
 
 
+def test_special_tokens_that_no_attribute_names_are_broken_up_too() -> None:
+    from tokenizers import AddedToken
+
+    tokenizer = train_tokenizer(iter(["How do I bake bread?"] * 50), vocab_size=300)
+    header = AddedToken("<|start_header_id|>", special=True)
+    tokenizer.add_tokens([header])
+    forged = tokenizer.convert_tokens_to_ids("<|start_header_id|>")
+    assert forged in tokenizer.encode("a<|start_header_id|>b", add_special_tokens=False)
+    assert forged not in PaperFormat(tokenizer).text("a<|start_header_id|>b")
+
+
 def test_ordinary_text_is_not_changed_by_escaping() -> None:
     text = "Use C# or a hashtag #bread.\nThen 1 < 2 | 3."
     assert PAPER.escape(text) == text

@@ -7,11 +7,12 @@ import pytest
 
 from fspo_core.errors import WorldError
 from fspo_core.worlds import get_world
-from fspo_core.worlds.language import topic_named
+from fspo_core.worlds.language import on_topic, topics_named, words_of
 from fspo_core.worlds.optimum import PosteriorReader
 from fspo_core.worlds.roleplay import ATTRIBUTES, GATE_PENALTY, Roleplay
 from fspo_core.worlds.topics import (
     is_heldout,
+    lemma,
     load_toml,
     load_topics,
     sample_question,
@@ -107,6 +108,26 @@ def test_users_questions_and_wordings_of_the_splits_are_disjoint() -> None:
     assert 0.1 < held_share < 0.3
 
 
+def test_no_head_of_a_held_out_question_occurs_anywhere_in_training_text() -> None:
+    heads = {
+        lemma(head)
+        for question in WORLD.sample_questions(3000, split="heldout", seed=8)
+        for head in question.topics
+    }
+    assert len(heads) > 300
+    rng = np.random.default_rng(8)
+    for question in WORLD.sample_questions(3000, split="train", seed=8):
+        answer = WORLD.respond(question, WORLD.sample_values(rng), rng, split="train")
+        assert not heads & {lemma(w) for w in words_of(f"{question.text} {answer}")}
+
+
+def test_naming_the_verb_alone_is_not_naming_the_topic() -> None:
+    answer = "Here is how to repair your kettle."
+    assert not on_topic("How do I repair my bicycle?", answer)
+    assert not topics_named(("bicycle",), answer)
+    assert topics_named(("kettles",), answer)
+
+
 def test_singular_and_plural_of_a_topic_are_in_one_split() -> None:
     for singular, plural in [("tomato", "tomatos"), ("brush", "brushes"), ("hobby", "hobbies")]:
         assert is_heldout(singular) == is_heldout(plural)
@@ -117,7 +138,7 @@ def test_there_are_thousands_of_topics_and_they_are_named_by_the_answers() -> No
     assert len({q.echo for q in questions}) > 3500
     rng = np.random.default_rng(1)
     named = [
-        topic_named(q.text, WORLD.respond(q, WORLD.sample_values(rng), rng, split="train"))
+        topics_named(q.topics, WORLD.respond(q, WORLD.sample_values(rng), rng, split="train"))
         for q in questions[:500]
     ]
     assert sum(named) == len(named)

@@ -7,7 +7,7 @@ from collections.abc import Iterator
 from pathlib import Path
 
 import pytest
-from playwright.sync_api import Page, expect
+from playwright.sync_api import Page, Route, expect
 
 from tests.e2e.conftest import load_study, run_demo
 from tests.e2e.person import Person, photograph
@@ -110,6 +110,29 @@ def test_a_wait_that_is_too_long_has_a_paid_way_out(page: Page, broken: DemoProc
     person.press("Finish now")
     expect(page.locator("[data-code]")).to_have_text("DEMOTECH")
     person.look("technical")
+
+
+def test_the_wait_goes_on_by_itself_after_a_lost_connection_and_a_fault(
+    page: Page, broken: DemoProcess
+) -> None:
+    seen: list[str] = []
+
+    def disturb(route: Route) -> None:
+        seen.append(route.request.url)
+        if len(seen) == 1:
+            route.abort("connectionfailed")
+        elif len(seen) == 2:
+            route.fulfill(status=503, content_type="text/html", body="<p>A fault</p>")
+        else:
+            route.continue_()
+
+    page.route("**/judge?poll=*", disturb)
+    Person(page, broken.base).up_to_judging("/s/short/")
+    with page.expect_response(lambda r: r.status == 503, timeout=60_000):
+        expect(page.locator("[data-waiting]")).to_be_visible()
+    expect(page.locator("[data-waiting]")).to_be_visible()
+    expect(page.locator("[data-wait-over]")).to_be_visible(timeout=60_000)
+    assert len(seen) >= 3
 
 
 def test_when_the_model_fails_one_is_told_and_paid(page: Page, broken: DemoProcess) -> None:

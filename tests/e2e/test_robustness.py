@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import pytest
-from playwright.sync_api import Page, expect
+from playwright.sync_api import Page, Route, expect
 
 from tests.e2e.person import QUESTIONS, Person
 from tests.studyapp.demo_process import DemoProcess
@@ -152,3 +152,73 @@ def test_a_lost_connection_is_told_and_the_choice_is_still_there(person: Person)
     page.context.set_offline(False)
     person.press("Save and continue")
     expect(page.get_by_text("Pair 2 of 4")).to_be_visible()
+
+
+def test_a_fault_of_the_server_loses_nothing_of_a_judgment(person: Person) -> None:
+    person.up_to_judging()
+    page = person.page
+    expect(page.get_by_text("Comparison 1 of 5")).to_be_visible(timeout=60_000)
+    page.route("**/judge", lambda route: _fault(route, "POST"))
+    page.locator("#choice-right").check()
+    page.locator("[name=strength][value='5']").check()
+    page.locator("#reason").press_sequentially("because it")
+    person.press("Save and continue")
+    expect(page.get_by_text("A fault")).to_be_visible()
+    page.unroute("**/judge")
+    page.reload()
+    expect(page.locator("#choice-right")).to_be_checked()
+    expect(page.locator("[name=strength][value='5']")).to_be_checked()
+    expect(page.locator("#reason")).to_have_value("because it")
+    person.press("Save and continue")
+    expect(page.get_by_text("Comparison 2 of 5")).to_be_visible(timeout=60_000)
+    kept = page.evaluate("Object.keys(sessionStorage).filter((key) => key.startsWith('kept:'))")
+    assert kept == []
+
+
+def test_in_the_scale_digits_choose_the_strength_and_leave_the_answer(person: Person) -> None:
+    person.up_to_judging()
+    page = person.page
+    expect(page.get_by_text("Comparison 1 of 5")).to_be_visible(timeout=60_000)
+    page.keyboard.press("1")
+    expect(page.locator("#choice-left")).to_be_checked()
+    page.locator("[name=strength][value='4']").check()
+    for key, strength in (("2", "2"), ("5", "5"), ("0", "5")):
+        page.keyboard.press(key)
+        expect(page.locator(f"[name=strength][value='{strength}']")).to_be_checked()
+        expect(page.locator("#choice-left")).to_be_checked()
+
+
+def test_a_draft_that_could_not_be_saved_is_tried_again_newest_text_last(person: Person) -> None:
+    person.up_to_labels()
+    person.label_all()
+    page = person.page
+    page.route("**/draft", lambda route: _fault(route, "POST"))
+    page.locator("#question_0").press_sequentially("How do I half")
+    expect(page.locator("#question_0-saved")).to_have_text("Not saved yet; we keep trying")
+    page.unroute("**/draft")
+    expect(page.locator("#question_0-saved")).to_have_text("Saved as a draft")
+    seen: list[Route] = []
+
+    def hold_the_first(route: Route) -> None:
+        seen.append(route)
+        if len(seen) > 1:
+            route.continue_()
+
+    page.route("**/draft", hold_the_first)
+    with page.expect_request("**/draft"):
+        page.locator("#question_0").press_sequentially(" ty")
+    page.locator("#question_0").press_sequentially("ped")
+    page.wait_for_timeout(1500)
+    assert len(seen) == 1  # the newer text waits for the older one's request
+    seen[0].continue_()
+    expect(page.locator("#question_0-saved")).to_have_text("Saved as a draft")
+    assert len(seen) == 2
+    page.reload()
+    expect(page.locator("#question_0")).to_have_value("How do I half typed")
+
+
+def _fault(route: Route, method: str) -> None:
+    if route.request.method == method:
+        route.fulfill(status=503, content_type="text/html", body="<p>A fault</p>")
+    else:
+        route.continue_()

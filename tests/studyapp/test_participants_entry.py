@@ -131,12 +131,25 @@ def test_the_same_id_in_another_session_already_took_part(study: Study) -> None:
 def test_two_runs_begun_with_one_id_cannot_both_consent(study: Study) -> None:
     first, second = Client(), Client()
     start(first, LINK)
-    start(second, LINK)
+    start(second, LINK.replace("x1", "x2"))
     assert leads_to(consent(first), "/s/small/instructions")
     response = consent(second)
     assert response.status_code == 403
     assert "You already took part" in page(response)
     assert ConsentRecord.objects.count() == 1
+
+
+def test_one_link_opened_in_two_browsers_before_consent_is_one_run(study: Study) -> None:
+    first, second = Client(), Client()
+    start(first, LINK)
+    start(second, LINK)
+    consent(first)
+    first.post("/s/small/instructions", {"q0": "0", "q1": "2"})
+    assert leads_to(consent(second), "/s/small/label")
+    items = [shown(client.get("/s/small/label"), "item") for client in (first, second)]
+    assert items[0] == items[1]
+    assert ConsentRecord.objects.count() == 1
+    assert sorted(Participant.objects.values_list("stage", flat=True)) == ["label", "withdrawn"]
 
 
 @pytest.mark.parametrize(
@@ -170,6 +183,26 @@ def test_a_study_that_needs_an_id_refuses_a_start_without(client: Client) -> Non
     assert not Participant.objects.exists()
 
 
+def test_a_study_that_needs_an_id_takes_no_consent_without(client: Client) -> None:
+    walk.load(recruiter={"require_id": True})
+    start(client, LINK)
+    del client.cookies["fspo_small_from"]
+    response = consent(client)
+    assert response.status_code == 400
+    assert "open the study from the recruiter" in page(response)
+    assert not ConsentRecord.objects.exists()
+    assert leads_to(start(client, LINK), "/s/small/consent")
+    assert leads_to(consent(client), "/s/small/instructions")
+    assert RecruiterIdentity.objects.get().pid == "p1"
+
+
+def test_the_link_to_another_device_is_offered_from_consent_on(study: Study) -> None:
+    for participant, offered in ((walk.start(study), False), (walk.consented(study), True)):
+        response = browser(participant).get("/s/small/go", follow=True)
+        assert response.status_code == 200
+        assert ("/r/" in page(response)) == offered
+
+
 @pytest.mark.parametrize(("state", "words"), [("paused", "is paused"), ("closed", "is closed")])
 def test_a_study_that_is_not_open_takes_nobody(
     study: Study, client: Client, state: str, words: str
@@ -187,6 +220,18 @@ def test_who_began_before_the_study_closed_may_finish(study: Study) -> None:
     client = browser(walk.labelling(study))
     services.set_study_state(study=study, state="closed", actor="test")
     assert client.get("/s/small/label").status_code == 200
+
+
+@pytest.mark.parametrize("state", ["paused", "closed"])
+def test_who_began_comes_back_by_the_recruiters_link_when_the_study_is_not_open(
+    study: Study, state: str
+) -> None:
+    walk.labelling(study, pid="p1", session="x1")
+    services.set_study_state(study=study, state=state, actor="test")
+    assert leads_to(start(Client(), LINK), "/s/small/label")
+    assert Participant.objects.count() == 1
+    for other in ("/s/small/", LINK.replace("x1", "x2"), LINK.replace("p1", "p2")):
+        assert f"is {state}" in page(Client().get(other))
 
 
 def test_there_is_no_unknown_study(client: Client) -> None:

@@ -91,6 +91,33 @@ def test_a_pid_that_consents_in_two_runs_at_once_is_stopped_at_the_second(study:
     assert second.stage == "consent"
 
 
+def test_the_run_that_came_second_by_the_same_link_gives_way_to_the_first(study: Study) -> None:
+    first, second = walk.start(study, pid="paul"), walk.start(study, pid="paul")
+    services.record_consent(participant=first, adult=True, recruiter=PAUL)
+    admission = services.continue_known_run(participant=second, recruiter=PAUL)
+    assert admission is not None
+    assert admission.participant == first
+    assert selectors.participant_by_token(admission.token) == first
+    second.refresh_from_db()
+    assert (second.stage, second.schedule_index) == ("withdrawn", None)
+    event = AuditEvent.objects.get(action="continue_known_run")
+    assert event.subject == str(second.public_id)
+    assert event.detail == {"continued": str(first.public_id)}
+    with pytest.raises(WrongStage):
+        services.continue_known_run(participant=second, recruiter=PAUL)
+
+
+def test_a_run_of_another_session_or_of_nobody_known_does_not_give_way(study: Study) -> None:
+    walk.consented(study, pid="paul", session="two")
+    second = walk.start(study)
+    with pytest.raises(AlreadyTookPart):
+        services.continue_known_run(participant=second, recruiter=PAUL)
+    unknown = RecruiterParameters(pid="paula", session_id="two")
+    assert services.continue_known_run(participant=second, recruiter=unknown) is None
+    second.refresh_from_db()
+    assert second.stage == "consent"
+
+
 @pytest.mark.parametrize(
     ("pid", "preview"), [("{{%PROLIFIC_PID%}}", False), ("paul", True), ("", True)]
 )
@@ -149,6 +176,21 @@ def test_a_study_may_require_the_recruiters_id() -> None:
         services.start_participant(study=study)
     services.start_participant(study=study, preview=True)
     services.start_participant(study=study, recruiter=PAUL)
+
+
+@pytest.mark.parametrize("recruiter", [None, RecruiterParameters(session_id="one")])
+def test_consent_without_the_id_that_a_study_requires_is_refused(
+    recruiter: RecruiterParameters | None,
+) -> None:
+    study = walk.load(recruiter={"require_id": True})
+    participant = walk.start(study, pid="paul", session="one")
+    with pytest.raises(InvalidIdentity, match="PROLIFIC_PID"):
+        services.record_consent(participant=participant, adult=True, recruiter=recruiter)
+    assert not ConsentRecord.objects.exists()
+    preview = walk.start(study, preview=True)
+    assert services.record_consent(participant=preview, adult=True).stage == "instructions"
+    services.record_consent(participant=participant, adult=True, recruiter=PAUL)
+    assert RecruiterIdentity.objects.get().pid == "paul"
 
 
 def test_recruiter_parameters_that_are_too_long_or_unprintable_are_refused() -> None:

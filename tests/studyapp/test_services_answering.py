@@ -31,6 +31,8 @@ from studyapp.models import (
 from tests.studyapp import walk
 
 pytestmark = pytest.mark.django_db
+# Of Unicode 15: Python 3.11 does not know it.
+NEW_EMOJI = "\U0001fa77"
 BROKER = Path(settings.CELERY_BROKER_TRANSPORT_OPTIONS["data_folder_out"])
 
 
@@ -203,6 +205,8 @@ def test_other_questions_afterwards_are_refused(study: Study) -> None:
         ("How \u202edo I bake?", r"direction mark \(U\+202E\)"),
         ("How \u200fdo I bake?", r"direction mark \(U\+200F\)"),
         ("How \ud800do I bake?", r"U\+D800"),
+        ("How \ufdd0do I bake?", r"U\+FDD0"),
+        ("How \U0001ffffdo I bake?", r"U\+1FFFF"),
     ],
 )
 def test_a_question_that_cannot_be_used_is_refused_with_its_field_and_why(
@@ -221,7 +225,9 @@ def test_the_number_of_questions_is_the_configured_one(study: Study, texts: list
         services.ask_questions(participant=walk.asking(study), texts=texts)
 
 
-@pytest.mark.parametrize("text", ["12345", "x" * 300, "Wie backe ich ein Brot? 🍞", "e\u0301" * 5])
+@pytest.mark.parametrize(
+    "text", ["12345", "x" * 300, "Wie backe ich ein Brot? 🍞", "e\u0301" * 5, NEW_EMOJI * 5]
+)
 def test_questions_within_the_limits_are_taken(study: Study, text: str) -> None:
     participant = services.ask_questions(participant=walk.asking(study), texts=[text, text])
     assert participant.stage == "judge"
@@ -243,3 +249,16 @@ def test_a_draft_of_an_unknown_field_or_too_long_or_too_early_is_refused(study: 
         services.save_draft(participant=participant, field="question_0", text="\x00")
     with pytest.raises(WrongStage):
         services.save_draft(participant=walk.labelling(study), field="question_0", text="x")
+
+
+def test_a_draft_is_taken_only_at_the_stage_at_which_its_field_is_written(study: Study) -> None:
+    for participant, fits, others in (
+        (walk.asking(study), "question_0", ("reason", "comment")),
+        (walk.judging(study), "reason", ("question_0", "comment")),
+        (walk.exiting(study), "comment", ("question_0", "reason")),
+    ):
+        services.save_draft(participant=participant, field=fits, text="half a sen")
+        for field in others:
+            with pytest.raises(WrongStage, match=field):
+                services.save_draft(participant=participant, field=field, text="too late")
+        assert selectors.drafts(participant) == {fits: "half a sen"}

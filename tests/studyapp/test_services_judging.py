@@ -183,10 +183,30 @@ def test_all_waits_add_up_to_the_cap_and_showing_an_answer_stops_the_clock(study
     assert not services.claim_generations().generation_ids
 
 
-def test_an_answer_that_is_there_comes_before_the_early_exit(judge: Participant) -> None:
+def test_who_withdraws_after_the_early_exit_keeps_its_code(study: Study) -> None:
+    participant = services.note_waiting(participant=walk.judging(study))
+    later = timezone.now() + timedelta(seconds=61)
+    participant = services.exit_early(participant=participant, now=later)
+    participant = services.withdraw(participant=participant)
+    ending = selectors.ending(participant)
+    assert (participant.stage, ending.code, ending.paid) == ("withdrawn", "TECH1", True)
+    assert ending.return_url.endswith("cc=TECH1")
+
+
+def test_an_answer_that_comes_after_the_longest_wait_does_not_close_the_way_out(
+    judge: Participant,
+) -> None:
     Participant.objects.update(waited_seconds=10_000)
     judge.refresh_from_db()
-    assert selectors.judge_state(judge).kind == "ready"
+    services.save_draft(participant=judge, field="reason", text="half a sen")
+    assert selectors.judge_state(judge).kind == "ready"  # looked at again, the answer comes first
+    participant = services.exit_early(participant=judge)
+    assert selectors.ending(participant).code == "TECH1"
+    assert set(Comparison.objects.values_list("state", flat=True)) == {"set_aside"}
+    assert not participant.drafts.exists()
+
+
+def test_an_answer_that_is_there_in_time_leaves_no_early_exit(judge: Participant) -> None:
     with pytest.raises(WaitNotOver):
         services.exit_early(participant=judge)
 

@@ -67,7 +67,8 @@ def welcome_page(
 ) -> HttpResponse:
     """The first page, or that the study takes nobody."""
     participant = _known(request, study, recruiter, preview=preview)
-    if participant is None and not study.is_open and not preview:
+    takes_them = study.is_open or preview or selectors.can_resume(study, recruiter)
+    if participant is None and not takes_them:
         return not_open(request, study, config, status=status)
     context = {
         "notice": notice,
@@ -157,18 +158,32 @@ def consent(request: HttpRequest, visit: Visit) -> HttpResponse:
             pass
         case other:
             raise UnknownChoice(f"choice: accept or decline, got {other[:80]!r}")
+    recruiter = read_recruiter(request, visit.slug)
     try:
         participant = services.record_consent(
             participant=visit.participant,
             adult=request.POST.get("adult") == "on",
-            recruiter=read_recruiter(request, visit.slug),
+            recruiter=recruiter,
         )
     except NotAdult:
         message = _("Please confirm that you are 18 years old or older.")
         return consent_page(visit, invalid={"adult": message}, status=400)
     except AlreadyTookPart:
-        return already_took_part(request, visit.config)
+        return _continue_known_run(visit, recruiter)
     return visit.go_on(participant)
+
+
+def _continue_known_run(visit: Visit, recruiter: RecruiterParameters) -> HttpResponse:
+    """Consent after the same recruiter's id consented elsewhere: with the same link, on as that."""
+    try:
+        admission = services.continue_known_run(participant=visit.participant, recruiter=recruiter)
+    except AlreadyTookPart:
+        return already_took_part(visit.request, visit.config)
+    if admission is None:  # deleted in between: the consent can be given once more
+        return visit.go_on()
+    response = visit.go_on(admission.participant)
+    set_token(response, visit.slug, admission.token)
+    return response
 
 
 def consent_page(

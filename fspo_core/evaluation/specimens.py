@@ -17,7 +17,7 @@ def specimens_markdown(engine: Engine, *, count: int, seed: int, shots: int = 4)
         "",
         f"Written by `fspo specimens --count {count} --seed {seed}`: {shots} labels of a held-out",
         "user, a question on a held-out topic, the answers of base and fspo. The verdicts were",
-        "written by a reader.",
+        "written by a large language model that read them as a critical person would.",
         "",
     ]
     for i, (user, question) in enumerate(zip(users, questions, strict=True), 1):

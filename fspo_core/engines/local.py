@@ -25,6 +25,7 @@ from fspo_core.prompts import FormatName, Prompt, get_format, shots_to_drop
 from fspo_core.types import Completion, FinishReason, GenerationFailure, GenerationRequest, Sampling
 
 DESCRIPTION_TOKENS = 64
+DESCRIPTION_FRAME = 16  # room for what the format puts around a description
 MAX_BATCH = 64
 
 
@@ -133,7 +134,7 @@ class LocalEngine:
                 shots = self._shots(request)
                 fixed = len(self._cue(request, arm, len(shots), describe=False))
                 fixed += len(self.format.opening()) + request.sampling.max_new_tokens
-                fixed += DESCRIPTION_TOKENS * arm.describes_first
+                fixed += (DESCRIPTION_TOKENS + DESCRIPTION_FRAME) * arm.describes_first
                 needed = shots_to_drop(
                     [len(shot) for shot in shots], fixed,
                     max_length=self.context, received=f"request {request.request_id}",
@@ -188,10 +189,17 @@ class LocalEngine:
             for row, (text, _, _) in zip(
                 group, self._decode(adapter, greedy, prompts, [0] * len(group)), strict=True
             ):
-                row.description = text
+                row.description = text = self._fitting(text)
                 row.prompt = self._prompt(
                     row.request, row.arm, drops, describe=False, description=text
                 )
+
+    def _fitting(self, description: str) -> str:
+        """The description without its last words where, encoded anew, it is longer than written."""
+        words = description.split(" ")
+        while len(self.format.text(" ".join(words))) > DESCRIPTION_TOKENS:
+            words.pop()
+        return " ".join(words)
 
     def _answer(
         self, adapter: str | None, sampling: Sampling, rows: list[_Row]

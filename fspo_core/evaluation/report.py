@@ -70,7 +70,8 @@ def results_markdown(winrates: Mapping[str, Any], gates: Mapping[str, Any], plot
             "",
             "## Gates of the embedded model",
             "",
-            "`fspo gates --json FILE`.",
+            f"`fspo gates --users {gates['labels'][0]['labels'] // 4} --json FILE`;",
+            "the labelled pairs are in wordings that training never showed.",
             "",
             *_table(
                 ("arm", "names a topic never seen in training %", "questions"),

@@ -5,7 +5,7 @@ from __future__ import annotations
 import json
 from dataclasses import asdict
 from pathlib import Path
-from typing import Annotated, Any
+from typing import Annotated, Any, Literal
 
 import typer
 from rich.console import Console
@@ -36,7 +36,7 @@ def pretrain(
 def train(
     checkpoint: Annotated[Path, typer.Option(help="Checkpoint folder; the adapter goes into it.")],
     out: Annotated[Path, typer.Option(help="Folder for the run's own checkpoints and metrics.")],
-    objective: Annotated[str, typer.Option(help="sft (few-shot Pref-FT) or ipo.")],
+    objective: Annotated[Literal["sft", "ipo"], typer.Option(help="sft is few-shot Pref-FT.")],
     adapter: Annotated[str, typer.Option(help="Name of the adapter to write.")],
     start: Annotated[
         str | None, typer.Option(help="Adapter to start from (and IPO's reference).")
@@ -51,11 +51,9 @@ def train(
     from fspo_core.training.finetune import TrainConfig
     from fspo_core.training.finetune import train as run
 
-    if objective not in ("sft", "ipo"):
-        raise typer.BadParameter(f"--objective must be sft or ipo, got {objective!r}")
     run(
         TrainConfig(
-            checkpoint=checkpoint, out=out, objective=objective, adapter=adapter, start=start,  # type: ignore[arg-type]
+            checkpoint=checkpoint, out=out, objective=objective, adapter=adapter, start=start,
             shots=shots, steps=steps, learning_rate=learning_rate, beta=beta, seed=seed,
         )
     )  # fmt: skip
@@ -79,7 +77,7 @@ def evaluate(
     seed: int = 7,
     seeds: int = 4,
     wording: Annotated[
-        str, typer.Option(help="Sentences of the labelled pairs: train, or heldout (harder).")
+        Literal["train", "heldout"], typer.Option(help="Sentences of the labelled pairs.")
     ] = "train",
     engine: Annotated[str, typer.Option(help="As FSPO_ENGINE: local, local:PATH, …")] = "local",
     answers: Annotated[
@@ -93,11 +91,9 @@ def evaluate(
     from fspo_core.evaluation.winrates import rows_to_json
     from fspo_core.worlds import get_world
 
-    if wording not in ("train", "heldout"):
-        raise typer.BadParameter(f"--wording must be train or heldout, got {wording!r}")
     config = synthetic.EvaluationConfig(
         world=world, shots=shots, users=users, seed=seed, seeds=seeds,
-        wording="train" if wording == "train" else "heldout",
+        wording=wording,
     )  # fmt: skip
     the_world = get_world(world)
     with Progress(console=Console(stderr=True)) as bar:

@@ -108,7 +108,10 @@ class LocalEngine:
                 rows[i] = _Row(request, arm, self._prompt(request, arm, drops, describe=False))
             except FspoError as error:
                 results[i] = GenerationFailure(request.request_id, request.arm, str(error))
-        self._describe([row for row in rows.values() if row.arm.describes_first], drops)
+        described = {i: row for i, row in rows.items() if row.arm.describes_first}
+        for i, failure in self._describe(described, drops).items():
+            results[i] = failure
+            del rows[i]
         batches: dict[tuple[str | None, Sampling], list[int]] = defaultdict(list)
         for i, row in rows.items():
             batches[row.arm.adapter, row.request.sampling].append(i)
@@ -178,21 +181,36 @@ class LocalEngine:
 
     # -- decoding ------------------------------------------------------------------------------
 
-    def _describe(self, rows: list[_Row], drops: dict[str, int]) -> None:
-        """First pass of description-first arms: write the description, greedily."""
-        by_adapter: dict[str | None, list[_Row]] = defaultdict(list)
-        for row in rows:
-            by_adapter[row.arm.adapter].append(row)
+    def _describe(
+        self, rows: dict[int, _Row], drops: dict[str, int]
+    ) -> dict[int, GenerationFailure]:
+        """First pass of description-first arms: write the description, greedily.
+
+        Returns the rows whose question leaves no room for a description, with the reason.
+        """
+        failures: dict[int, GenerationFailure] = {}
+        by_adapter: dict[str | None, list[int]] = defaultdict(list)
+        for i, row in rows.items():
+            by_adapter[row.arm.adapter].append(i)
         greedy = Sampling(temperature=0.0, max_new_tokens=DESCRIPTION_TOKENS)
         for adapter, group in by_adapter.items():
-            prompts = [self._prompt(r.request, r.arm, drops, describe=True).ids for r in group]
-            for row, (text, _, _) in zip(
+            prompts = [
+                self._prompt(rows[i].request, rows[i].arm, drops, describe=True).ids for i in group
+            ]
+            for i, (text, _, _) in zip(
                 group, self._decode(adapter, greedy, prompts, [0] * len(group)), strict=True
             ):
+                row = rows[i]
                 row.description = text = self._fitting(text)
-                row.prompt = self._prompt(
-                    row.request, row.arm, drops, describe=False, description=text
-                )
+                try:
+                    row.prompt = self._prompt(
+                        row.request, row.arm, drops, describe=False, description=text
+                    )
+                except FspoError as error:
+                    failures[i] = GenerationFailure(
+                        row.request.request_id, row.request.arm, str(error)
+                    )
+        return failures
 
     def _fitting(self, description: str) -> str:
         """The description without its last words where, encoded anew, it is longer than written."""

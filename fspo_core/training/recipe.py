@@ -10,6 +10,7 @@ from __future__ import annotations
 import shutil
 from pathlib import Path
 
+from fspo_core.errors import TrainingError
 from fspo_core.modeling import EMBEDDED
 from fspo_core.training.finetune import TrainConfig, train
 from fspo_core.training.pretrain import PretrainConfig, pretrain
@@ -40,6 +41,11 @@ def build(out: Path, *, install: Path = EMBEDDED) -> Path:
     for config in stages(checkpoint, out):
         if not (checkpoint / "adapters" / config.adapter / "fspo.json").is_file():
             train(config)
+    size = sum(file.stat().st_size for file in checkpoint.rglob("*") if file.is_file())
+    if size > MAX_BYTES:
+        raise TrainingError(
+            f"all arms together may have {MAX_BYTES} bytes, {checkpoint} has {size}"
+        )
     shutil.rmtree(install, ignore_errors=True)
     shutil.copytree(checkpoint, install)
     return install

@@ -115,6 +115,20 @@ def test_a_question_that_does_not_fit_fails_alone_and_says_why(engine: LocalEngi
     assert "the model has 256" in bad.reason
 
 
+def test_a_question_that_leaves_no_room_for_a_description_fails_alone(engine: LocalEngine) -> None:
+    # Without a description the prompt fits into the 256 tokens, with one it does not.
+    words = 1
+    while len(engine.format.answer_cue("bread " * words, shots=0, description=None)) < 230:
+        words += 1
+    near = request(1, arm="fspo_rat", question="bread " * words, history=UserHistory("u"))
+    plain = request(2, arm="fspo", question="bread " * words, history=UserHistory("u"))
+    good, bad, fits = engine.generate([request(0), near, plain])
+    assert isinstance(good, Completion)
+    assert isinstance(fits, Completion)
+    assert isinstance(bad, GenerationFailure)
+    assert "the model has 256" in bad.reason
+
+
 def test_a_missing_adapter_fails_its_own_requests_only(engine: LocalEngine) -> None:
     good, bad = engine.generate([request(0), request(1, arm="ipo")])
     assert isinstance(good, Completion)

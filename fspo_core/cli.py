@@ -13,6 +13,7 @@ from rich.progress import Progress
 from rich.table import Table
 
 from fspo_core.errors import FspoError
+from fspo_core.evaluation.provenance import provenance
 
 app = typer.Typer(help="Few-shot preference optimization.", no_args_is_help=True)
 console = Console()
@@ -208,6 +209,7 @@ def _print_summaries(summaries: list[Any]) -> None:
 
 def _write_json(path: Path | None, figures: dict[str, Any]) -> None:
     if path:
+        figures = {**figures, "provenance": provenance()}
         path.write_text(json.dumps(figures, indent=1) + "\n", encoding="utf-8")
 
 

@@ -3,26 +3,11 @@
 from __future__ import annotations
 
 import json
-import os
-import platform
-import subprocess
 from collections.abc import Mapping, Sequence
 from pathlib import Path
 from typing import Any
 
 Row = Mapping[str, Any]
-
-
-def provenance() -> str:
-    """Commit, processor and cores, as one line of Markdown."""
-    git = subprocess.run(
-        ["git", "rev-parse", "--short", "HEAD"], capture_output=True, text=True, check=False
-    )
-    cpu_info = Path("/proc/cpuinfo")
-    lines = cpu_info.read_text().splitlines() if cpu_info.is_file() else []
-    names = [line.split(":", 1)[1].strip() for line in lines if line.startswith("model name")]
-    processor = names[0] if names else platform.processor()
-    return f"Commit {git.stdout.strip() or 'unknown'}, {processor}, {os.cpu_count()} cores."
 
 
 def results_markdown(winrates: Mapping[str, Any], gates: Mapping[str, Any], plot: str) -> str:
@@ -32,13 +17,14 @@ def results_markdown(winrates: Mapping[str, Any], gates: Mapping[str, Any], plot
         [
             "# Results",
             "",
-            f"Written by `fspo report`. {provenance()}",
+            "Written by `fspo report` from the files of the commands named here.",
             "",
             "## Winrates in the synthetic world",
             "",
             f"`fspo evaluate {winrates['options']} --json FILE`:",
             "held-out users, questions and topics (`--wording` is that of the labelled pairs); the",
             "known reward decides; ties count half; 95 % intervals over users.",
+            winrates["provenance"],
             "",
             f"![Winrates with intervals]({plot})",
             "",
@@ -72,6 +58,7 @@ def results_markdown(winrates: Mapping[str, Any], gates: Mapping[str, Any], plot
             "",
             f"`fspo gates --users {gates['labels'][0]['labels'] // 4} --json FILE`;",
             "the labelled pairs are in wordings that training never showed.",
+            gates["provenance"],
             "",
             *_table(
                 ("arm", "names a topic never seen in training %", "questions"),
@@ -118,6 +105,7 @@ def study_markdown(answers: Mapping[str, Any] | None, pages: Mapping[str, Any] |
         lines += [
             "`python -m tests.benchmarks.answer_latency --json FILE`: from a participant's own",
             "question to both answers, embedded model, worker warm, nothing precomputed.",
+            answers["provenance"],
             "",
             *_table(
                 ("questions", "median s", "95th percentile s"),
@@ -137,6 +125,7 @@ def study_markdown(answers: Mapping[str, Any] | None, pages: Mapping[str, Any] |
             "`python -m tests.benchmarks.page_latency --json FILE`: the server's time for a page",
             "while the worker writes "
             f"(answers due at the beginning: {pages['answers_due']['before']}).",
+            pages["provenance"],
             "",
             *_table(
                 ("requests", "median ms", "95th percentile ms"),

@@ -21,6 +21,7 @@ from pathlib import Path
 
 import psycopg
 
+from fspo_core.evaluation.provenance import provenance
 from tests.benchmarks.page_latency import run_program
 from tests.studyapp.demo_process import DemoProcess
 
@@ -72,7 +73,12 @@ def main() -> None:
         f"{p95:.2f} s (95th percentile), {ordered[-1]:.2f} s (longest)"
     )
     if options.json:
-        figures = {"median_s": median, "p95_s": p95, "seconds": seconds, "cores": os.cpu_count()}
+        figures = {
+            "median_s": median,
+            "p95_s": p95,
+            "seconds": seconds,
+            "provenance": provenance(),
+        }
         options.json.write_text(json.dumps(figures, indent=2) + "\n", encoding="utf-8")
     if p95 > options.limit:
         sys.exit(f"wanted: 95th percentile at most {options.limit} s")

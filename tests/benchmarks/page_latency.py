@@ -24,6 +24,7 @@ from pathlib import Path
 
 import psycopg
 
+from fspo_core.evaluation.provenance import provenance
 from tests.studyapp.demo_process import ROOT, DemoProcess, demo_environment
 
 PORT = 15760
@@ -129,7 +130,7 @@ def main() -> None:
     if options.json:
         figures = {
             "engine": options.engine,
-            "cores": os.cpu_count(),
+            "provenance": provenance(),
             "answers_due": {"before": due[0], "after": due[1]},
             "all": asdict(total),
             "pages": [asdict(row) for row in rows],

@@ -125,9 +125,15 @@ def test_the_commands_write_figures_a_report_and_its_plot(folder: Path, tmp_path
     runner = CliRunner()
     winrates, gates, out = tmp_path / "w.json", tmp_path / "g.json", tmp_path / "results.md"
     waits, pages = tmp_path / "waits.json", tmp_path / "pages.json"
-    waits.write_text(json.dumps({"seconds": [1.0, 2.0], "median_s": 1.5, "p95_s": 2.0}))
+    waits.write_text(
+        json.dumps(
+            {"seconds": [1.0, 2.0], "median_s": 1.5, "p95_s": 2.0, "provenance": "Commit a."}
+        )
+    )
     figures = {"requests": 200, "median_ms": 17.2, "p95_ms": 33.3}
-    pages.write_text(json.dumps({"all": figures, "answers_due": {"before": 9}}))
+    pages.write_text(
+        json.dumps({"all": figures, "answers_due": {"before": 9}, "provenance": "Commit b."})
+    )
     engine = ["--engine", f"local:{folder}"]
     commands = [
         [
@@ -166,6 +172,8 @@ def test_the_commands_write_figures_a_report_and_its_plot(folder: Path, tmp_path
     assert f"{100 * rows[0]['winrate']:.1f}" in report
     assert "| 2 | 1.50 | 2.00 |" in report
     assert "| 200 | 17 | 33 |" in report
+    assert "Commit a." in report
+    assert "Commit b." in report
     assert (tmp_path / "winrates.png").stat().st_size > 5000
 
 

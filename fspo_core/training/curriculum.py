@@ -1,10 +1,11 @@
 """What the embedded model is pretrained on, as a pure function of (seed, step, progress).
 
-Zero-shot answers teach English and copying of topics never seen. Description -> answer teaches
-what the attributes sound like. Few-shot episodes teach reading labels: after every labelled pair
-a branch writes the description that the Bayes-optimal reader would give (a target with little
-noise, cheap in tokens), and other branches answer, with and without a description first. Pairs
-that differ in one to three attributes come first, and few shots come before many.
+Zero-shot answers teach English and copying of topics never seen; many of them stop after their
+first sentence, which is where the topic stands. Description -> answer teaches what the attributes
+sound like. Few-shot episodes teach reading labels: after every labelled pair a branch writes the
+description that the Bayes-optimal reader would give (a target with little noise, cheap in tokens),
+and other branches answer as that reader would, with and without a description first. Pairs that
+differ in one to three attributes come first, and few shots come before many.
 """
 
 from __future__ import annotations
@@ -15,15 +16,17 @@ from typing import Any
 import numpy as np
 
 from fspo_core.prompts import CompactFormat
-from fspo_core.training.episodes import Branch, Episode, branch_of, context_of
+from fspo_core.training.episodes import Episode, branch_of, context_of
 from fspo_core.types import Preference
 from fspo_core.worlds.base import Question, Values
 from fspo_core.worlds.optimum import PosteriorReader
 from fspo_core.worlds.roleplay import Roleplay
 from fspo_core.worlds.topics import sample_question
 
+Parts = list[tuple[list[int], float]]  # token ids and the loss weight of each of them
 FEW_SHOT_TEXT_WEIGHT = 0.2  # of the tokens that do not decide an attribute
 DECIDING_TOKENS = 2  # first tokens of a sentence
+OPENING_ONLY = 0.5  # of the zero-shot rows
 
 
 @dataclass(frozen=True, slots=True)
@@ -33,33 +36,28 @@ class Stage:
     few_shot_share: float  # of the tokens of a step
     max_shots: int
     minimal_pairs: float  # probability that an episode's pairs differ in 1 to 3 attributes
-    echo_weight: float = (
-        FEW_SHOT_TEXT_WEIGHT  # of an answer's first sentence, which names the topic
-    )
-
-
-POLISH = Stage(0.5, 8, 0.15, echo_weight=1.0)
 
 
 def stage_at(progress: float) -> Stage:
     """The mixture at ``progress`` (0 to 1)."""
-    if progress < 370 / 2800:
-        return Stage(0.45, 1, 1.0)
-    if progress < 1110 / 2800:
-        return Stage(0.60, 2, 0.9)
-    if progress < 0.55:
-        return Stage(0.70, 4, 0.6)
-    return Stage(0.75, 8, 0.25)
+    if progress < 0.10:
+        return Stage(0.50, 1, 1.0)
+    if progress < 0.25:
+        return Stage(0.60, 2, 0.8)
+    if progress < 0.45:
+        return Stage(0.65, 4, 0.5)
+    return Stage(0.65, 8, 0.2)
 
 
 class Curriculum:
     """Draws episodes. ``tokenizer`` must have the compact format's special tokens."""
 
-    def __init__(self, tokenizer: Any, *, seed: int, stage: Stage | None = None) -> None:
-        self.fixed_stage = stage
+    def __init__(self, tokenizer: Any, *, seed: int) -> None:
         self.world = Roleplay()
         self.format = CompactFormat(tokenizer)
         self.seed = seed
+        marks = (".", "!", "?", ".\n", "!\n", "?\n", "\n")
+        self._enders = {i for mark in marks for i in self.format.text(mark)}
         self.reader = PosteriorReader(self.world, particles=1500, seed=seed)
 
     def episodes(
@@ -67,7 +65,7 @@ class Curriculum:
     ) -> tuple[list[Episode], list[Episode]]:
         """Zero-shot and few-shot episodes of about ``tokens`` tokens for one step."""
         rng = np.random.default_rng([self.seed, 5, step])
-        stage = self.fixed_stage or stage_at(progress)
+        stage = stage_at(progress)
         plain: list[Episode] = []
         few: list[Episode] = []
         budget = tokens * (1 - stage.few_shot_share)
@@ -81,37 +79,24 @@ class Curriculum:
         return plain, few
 
     def answer_parts(
-        self,
-        question: Question,
-        values: Values,
-        rng: np.random.Generator,
-        weight: float,
-        echo_weight: float = 1.0,
-    ) -> list[tuple[list[int], float]]:
-        """Question, answer and end; sentence starts weigh 1, other answer tokens ``weight``.
-
-        The first sentence, which names the topic, weighs ``echo_weight``.
-        """
+        self, question: Question, values: Values, rng: np.random.Generator, weight: float
+    ) -> Parts:
+        """Question, answer and end. Tokens that decide an attribute or name the topic weigh 1,
+        other tokens of the answer ``weight``."""
         fmt = self.format
-        parts = [([fmt.question, *fmt.text(question.text), fmt.chosen], 0.0)]
         ids = fmt.text(self.world.respond(question, values, rng, split="train"))
-        if weight == 1.0:
-            return [*parts, ([*ids, fmt.end], 1.0)]
-        deciding = self._deciding(ids)
-        first_end = next((i for i, token in enumerate(ids) if token in self._enders), len(ids))
-        for at, (token, decides) in enumerate(zip(ids, deciding, strict=True)):
-            other = echo_weight if at <= first_end else weight
-            parts.append(([token], 1.0 if decides else other))
+        opening = self._opening(ids)
+        parts: Parts = [([fmt.question, *fmt.text(question.text), fmt.chosen], 0.0)]
+        for at, (token, decides) in enumerate(zip(ids, self._deciding(ids), strict=True)):
+            parts.append(([token], 1.0 if decides or at < opening else weight))
         return [*parts, ([fmt.end], weight)]
+
+    def _opening(self, ids: list[int]) -> int:
+        """How many tokens the first sentence has."""
+        return next((i + 1 for i, token in enumerate(ids) if token in self._enders), len(ids))
 
     def _deciding(self, ids: list[int]) -> list[bool]:
         """Which tokens decide an attribute: the first of each sentence, and the line breaks."""
-        if not hasattr(self, "_enders"):
-            self._enders = {
-                i
-                for mark in (".", "!", "?", ".\n", "!\n", "?\n", "\n")
-                for i in self.format.text(mark)
-            }
         marks, since = [], 0
         for i in ids:
             marks.append(since < DECIDING_TOKENS or i in self._enders)
@@ -119,23 +104,22 @@ class Curriculum:
         return marks
 
     def zero_shot(self, rng: np.random.Generator) -> Episode:
-        """A question and an answer; half of them after a description of the user."""
+        """A question and an answer, or its first sentence; half after a description of the user."""
+        fmt = self.format
         question = sample_question(rng, split="train")
         user = self.world.sample_user(rng, split="train")
-        parts: list[tuple[list[int], float]] = []
+        parts: Parts = []
         if rng.random() < 0.5:
-            parts.append(
-                (
-                    [
-                        self.format.user,
-                        *self.format.text(self.world.describe(user)),
-                        self.format.end,
-                    ],
-                    0.0,
-                )
-            )
-        parts += self.answer_parts(question, self.world.best_values(user.weights, rng), rng, 1.0)
-        return Episode([self.format.bos], [branch_of(1, parts)])
+            described = [fmt.user, *fmt.text(self.world.describe(user)), fmt.end]
+            parts.append((described, 0.0))
+        values = self.world.best_values(user.weights, rng)
+        parts.append(([fmt.question, *fmt.text(question.text), fmt.chosen], 0.0))
+        ids = fmt.text(self.world.respond(question, values, rng, split="train"))
+        if rng.random() < OPENING_ONLY:
+            parts.append((ids[: self._opening(ids)], 1.0))
+        else:
+            parts.append(([*ids, fmt.end], 1.0))
+        return Episode([fmt.bos], [branch_of(1, parts)])
 
     def few_shot(
         self,
@@ -165,32 +149,20 @@ class Curriculum:
             description = self.description_parts(means[k])
             if k == n and rng.random() < 0.5:
                 told = self.world.described_weights(means[k])
-                question = sample_question(rng, split="train")
-                description += self.answer_parts(
-                    question,
-                    self.world.best_values(told, rng),
-                    rng,
-                    FEW_SHOT_TEXT_WEIGHT,
-                    stage.echo_weight,
-                )
+                description += self.best_answer(told, rng)
             branches.append(branch_of(ends[k], description))
-        for k in {n, int(rng.integers(1, n + 1))}:
-            branches.append(self.direct_branch(user.weights, ends[k], rng, stage))
+        for k in (n, int(rng.integers(1, n + 1)), int(rng.integers(1, n + 1))):
+            branches.append(branch_of(ends[k], self.best_answer(means[k], rng)))
         return Episode(context, branches)
 
-    def description_parts(self, weights: Any) -> list[tuple[list[int], float]]:
+    def description_parts(self, weights: Any) -> Parts:
         """The description branch's ids, all trained on."""
         fmt = self.format
         text = fmt.text(self.world.describe_weights(weights))
         return [([fmt.user], 0.0), ([*text, fmt.end], 1.0)]
 
-    def direct_branch(
-        self, weights: Any, prefix: int, rng: np.random.Generator, stage: Stage
-    ) -> Branch:
-        """An answer right after the labels, the best one for the user."""
+    def best_answer(self, weights: Any, rng: np.random.Generator) -> Parts:
+        """A new question and the best answer to it for these weights."""
         question = sample_question(rng, split="train")
         values = self.world.best_values(weights, rng)
-        return branch_of(
-            prefix,
-            self.answer_parts(question, values, rng, FEW_SHOT_TEXT_WEIGHT, stage.echo_weight),
-        )
+        return self.answer_parts(question, values, rng, FEW_SHOT_TEXT_WEIGHT)

@@ -32,10 +32,15 @@ CountOf = Callable[[Batch], float]
 
 @dataclass(frozen=True, slots=True)
 class LoopConfig:
-    """How long and how fast. ``warmup`` and ``decay`` are fractions of the steps."""
+    """How long and how fast. ``warmup`` and ``decay`` are fractions of the steps.
+
+    With ``matrix_learning_rate``, hidden weight matrices are trained by Muon (Jordan et al., 2024)
+    at that rate, everything else by AdamW at ``learning_rate``; without, all by AdamW.
+    """
 
     steps: int
     learning_rate: float
+    matrix_learning_rate: float | None = None
     warmup: float = 0.03
     decay: float = 0.34
     weight_decay: float = 0.1
@@ -45,30 +50,54 @@ class LoopConfig:
     evaluate_every: int = 200
 
 
-def learning_rate_at(step: int, config: LoopConfig) -> float:
-    """Linear warm-up, constant, linear decay to zero over the last ``decay`` of the steps."""
+def schedule_at(step: int, config: LoopConfig) -> float:
+    """Share of the learning rate: linear warm-up, 1, linear decay to 0 over the last ``decay``."""
     warm = max(1, round(config.steps * config.warmup))
     decay_from = config.steps * (1 - config.decay)
     scale = min(1.0, (step + 1) / warm)
     if step >= decay_from:
         scale *= max(0.0, (config.steps - step) / max(1.0, config.steps - decay_from))
-    return config.learning_rate * scale
+    return scale
 
 
-def _optimizer(model: Any, config: LoopConfig) -> torch.optim.AdamW:
-    params = [p for p in model.parameters() if p.requires_grad]
+Optimizers = list[torch.optim.Optimizer]
+
+
+def _optimizers(model: Any, config: LoopConfig) -> Optimizers:
+    params = {name: p for name, p in model.named_parameters() if p.requires_grad}
+    hidden = {
+        name: p
+        for name, p in params.items()
+        if config.matrix_learning_rate and p.ndim == 2 and "embed" not in name
+    }
+    rest = [p for name, p in params.items() if name not in hidden]
     groups = [
-        {"params": [p for p in params if p.ndim >= 2], "weight_decay": config.weight_decay},
-        {"params": [p for p in params if p.ndim < 2], "weight_decay": 0.0},
+        {"params": [p for p in rest if p.ndim >= 2], "weight_decay": config.weight_decay},
+        {"params": [p for p in rest if p.ndim < 2], "weight_decay": 0.0},
     ]
-    return torch.optim.AdamW(groups, lr=config.learning_rate, betas=(0.9, 0.95), fused=True)
+    made: Optimizers = [
+        torch.optim.AdamW(groups, lr=config.learning_rate, betas=(0.9, 0.95), fused=True)
+    ]
+    if hidden:
+        made.append(
+            torch.optim.Muon(
+                hidden.values(),
+                lr=config.matrix_learning_rate or 0.0,
+                weight_decay=config.weight_decay,
+                adjust_lr_fn="match_rms_adamw",
+            )
+        )
+    for optimizer in made:
+        for group in optimizer.param_groups:
+            group["peak"] = group["lr"]
+    return made
 
 
-def _save(path: Path, model: Any, optimizer: Any, step: int, config: LoopConfig) -> None:
+def _save(path: Path, model: Any, optimizers: Optimizers, step: int, config: LoopConfig) -> None:
     state = {
         "step": step,
         "config": asdict(config),
-        "optimizer": optimizer.state_dict(),
+        "optimizers": [optimizer.state_dict() for optimizer in optimizers],
         "model": {k: p.detach() for k, p in model.named_parameters() if p.requires_grad},
     }
     partial = path.with_suffix(".partial")
@@ -76,7 +105,7 @@ def _save(path: Path, model: Any, optimizer: Any, step: int, config: LoopConfig)
     partial.replace(path)  # a kill leaves the old checkpoint or the new one, never half of one
 
 
-def _resume(path: Path, model: Any, optimizer: Any, config: LoopConfig) -> int:
+def _resume(path: Path, model: Any, optimizers: Optimizers, config: LoopConfig) -> int:
     if not path.is_file():
         return 0
     state = torch.load(path, weights_only=True)
@@ -88,7 +117,8 @@ def _resume(path: Path, model: Any, optimizer: Any, config: LoopConfig) -> int:
         for name, parameter in model.named_parameters():
             if parameter.requires_grad:
                 parameter.copy_(state["model"][name])
-    optimizer.load_state_dict(state["optimizer"])
+    for optimizer, saved in zip(optimizers, state["optimizers"], strict=True):
+        optimizer.load_state_dict(saved)
     return int(state["step"])
 
 
@@ -110,9 +140,9 @@ def run(
     """
     _keep_freed_memory()
     out.mkdir(parents=True, exist_ok=True)
-    optimizer = _optimizer(model, config)
+    optimizers = _optimizers(model, config)
     state_file, metrics_file = out / "state.pt", out / "metrics.jsonl"
-    start = _resume(state_file, model, optimizer, config)
+    start = _resume(state_file, model, optimizers, config)
     _truncate(metrics_file, start)
     bar = Progress(
         TextColumn(title), BarColumn(), MofNCompleteColumn(),
@@ -124,7 +154,7 @@ def run(
         for step in range(start, config.steps):
             began = time.perf_counter()
             model.train()
-            row, tokens = _step(model, optimizer, step, config, micro_batches, loss_of, count_of)
+            row, tokens = _step(model, optimizers, step, config, micro_batches, loss_of, count_of)
             seconds = time.perf_counter() - began
             row |= {"step": step, "tokens": tokens, "tokens_per_second": tokens / seconds}
             last = step + 1 == config.steps
@@ -135,26 +165,27 @@ def run(
             log.write(json.dumps(row) + "\n")
             log.flush()
             if (step + 1) % config.checkpoint_every == 0 or last:
-                _save(state_file, model, optimizer, step + 1, config)
+                _save(state_file, model, optimizers, step + 1, config)
             bar.update(task, advance=1, loss=row["loss"], speed=row["tokens_per_second"])
     plot(metrics_file, out / "loss.png")
 
 
 def _step(
     model: Any,
-    optimizer: torch.optim.Optimizer,
+    optimizers: Optimizers,
     step: int,
     config: LoopConfig,
     micro_batches: MicroBatches,
     loss_of: LossOf,
     count_of: CountOf,
 ) -> tuple[Metrics, int]:
-    rate = learning_rate_at(step, config)
-    for group in optimizer.param_groups:
-        group["lr"] = rate
-    optimizer.zero_grad(set_to_none=True)
+    scale = schedule_at(step, config)
+    for optimizer in optimizers:
+        for group in optimizer.param_groups:
+            group["lr"] = scale * group["peak"]
+        optimizer.zero_grad(set_to_none=True)
     batches = micro_batches(step, step / config.steps)
-    totals: Metrics = {"loss": 0.0, "learning_rate": rate}
+    totals: Metrics = {"loss": 0.0, "learning_rate": scale * config.learning_rate}
     counts = [count_of(batch) for batch in batches]
     for batch, count in zip(batches, counts, strict=True):
         share = count / sum(counts)
@@ -171,7 +202,8 @@ def _step(
         [p for p in model.parameters() if p.requires_grad], config.clip
     )
     totals["gradient_norm"] = float(norm)
-    optimizer.step()
+    for optimizer in optimizers:
+        optimizer.step()
     return totals, sum(batch.tokens for batch in batches)
 
 

@@ -11,8 +11,8 @@ import numpy as np
 import torch
 from transformers import AutoTokenizer
 
-from fspo_core.modeling import load_base, new_llama, save_base, train_tokenizer
-from fspo_core.training.curriculum import POLISH, Curriculum, Stage
+from fspo_core.modeling import new_llama, save_base, train_tokenizer
+from fspo_core.training.curriculum import Curriculum, Stage
 from fspo_core.training.episodes import Batch, Episode, collate
 from fspo_core.training.loop import LoopConfig, Metrics, run
 from fspo_core.training.objectives import likelihood_loss, token_logprobs
@@ -21,17 +21,15 @@ from fspo_core.worlds.roleplay import Roleplay
 
 @dataclass(frozen=True, slots=True)
 class PretrainConfig:
-    """One pretraining run; with ``start``, a checkpoint to polish with the last mixture.
-
-    ``tokens_per_step`` and ``micro_tokens`` count tokens before padding."""
+    """One pretraining run. ``tokens_per_step`` and ``micro_tokens`` count before padding."""
 
     out: Path
-    start: Path | None = None
     seed: int = 1
-    steps: int = 2800
+    steps: int = 4800
     tokens_per_step: int = 6000
     micro_tokens: int = 2000
     learning_rate: float = 2e-3
+    matrix_learning_rate: float = 5e-3
     decay: float = 0.34
     vocab_size: int = 4096
     hidden: int = 192
@@ -71,11 +69,13 @@ def pack(episodes: Sequence[Episode], *, pad: int, micro_tokens: int) -> list[Ba
 
 def pretrain(config: PretrainConfig) -> None:
     """Train tokenizer and base; write the checkpoint to ``config.out / "checkpoint"``."""
-    if config.start:
-        model, tokenizer, _ = load_base(config.start)
-    else:
-        model, tokenizer = _from_nothing(config)
-    curriculum = Curriculum(tokenizer, seed=config.seed, stage=POLISH if config.start else None)
+    tokenizer = _tokenizer(config)
+    model = new_llama(
+        vocab_size=config.vocab_size, hidden=config.hidden, layers=config.layers,
+        heads=config.heads, feed_forward=config.feed_forward, context=config.context,
+        seed=config.seed,
+    )  # fmt: skip
+    curriculum = Curriculum(tokenizer, seed=config.seed)
     pad = curriculum.format.pad
 
     def micro_batches(step: int, progress: float) -> list[Batch]:
@@ -93,7 +93,9 @@ def pretrain(config: PretrainConfig) -> None:
     loop = LoopConfig(
         config.steps,
         config.learning_rate,
-        warmup=0.04,
+        matrix_learning_rate=config.matrix_learning_rate,
+        warmup=0.02,
+        decay=config.decay,
         seed=config.seed,
         checkpoint_every=config.checkpoint_every,
     )
@@ -105,15 +107,6 @@ def pretrain(config: PretrainConfig) -> None:
     recipe = {k: v for k, v in asdict(config).items() if not isinstance(v, Path)}
     meta = {"format": "compact", "recipe": recipe}
     save_base(config.out / "checkpoint", model, tokenizer, meta)
-
-
-def _from_nothing(config: PretrainConfig) -> tuple[Any, Any]:
-    model = new_llama(
-        vocab_size=config.vocab_size, hidden=config.hidden, layers=config.layers,
-        heads=config.heads, feed_forward=config.feed_forward, context=config.context,
-        seed=config.seed,
-    )  # fmt: skip
-    return model, _tokenizer(config)
 
 
 def _tokenizer(config: PretrainConfig) -> Any:

@@ -1,8 +1,8 @@
 """The embedded checkpoint from nothing, by one command: ``fspo build-checkpoint``.
 
-Base (pretraining, then a polish with the last mixture), few-shot Pref-FT on it, then from that
-checkpoint few-shot IPO (the FSPO arm) and IPO without labels in the context (the arm that is not
-personal). Every stage resumes when killed.
+Base (pretraining), few-shot Pref-FT on it, then from that checkpoint few-shot IPO (the FSPO arm)
+and IPO without labels in the context (the arm that is not personal). Every stage resumes when
+killed.
 """
 
 from __future__ import annotations
@@ -29,15 +29,9 @@ def stages(checkpoint: Path, out: Path) -> list[TrainConfig]:
 
 def build(out: Path, *, install: Path = EMBEDDED) -> Path:
     """Run every stage under ``out`` and copy the result to ``install``."""
-    first, checkpoint = (out / name / "checkpoint" for name in ("pretrain", "polish"))
-    if not (first / "fspo.json").is_file():
-        pretrain(PretrainConfig(out=out / "pretrain"))
+    checkpoint = out / "pretrain" / "checkpoint"
     if not (checkpoint / "fspo.json").is_file():
-        pretrain(
-            PretrainConfig(
-                out=out / "polish", start=first, steps=1100, learning_rate=1e-3, decay=0.6, seed=2
-            )
-        )
+        pretrain(PretrainConfig(out=out / "pretrain"))
     for config in stages(checkpoint, out):
         if not (checkpoint / "adapters" / config.adapter / "fspo.json").is_file():
             train(config)

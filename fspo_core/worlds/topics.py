@@ -125,14 +125,28 @@ def pick(rng: np.random.Generator, items: Sequence[T]) -> T:
 
 
 def invent_word(rng: np.random.Generator) -> str:
-    """A pronounceable word that means nothing, one to three syllables."""
+    """A word that means nothing: one to three syllables, or two halves of words that exist.
+
+    The halves have the letters of real words in an order no model can have learned by heart.
+    """
     while True:
-        syllables = 1 + int(rng.choice(3, p=[0.25, 0.55, 0.2]))
-        parts = [
-            pick(rng, _ONSETS) + pick(rng, _NUCLEI) + pick(rng, _CODAS) for _ in range(syllables)
-        ]
-        if (word := "".join(parts)) not in STOP_WORDS:
+        if rng.random() < 0.5:
+            left, right = pick(rng, _plain_words()), pick(rng, _plain_words())
+            word = left[: int(rng.integers(2, 6))] + right[-int(rng.integers(2, 7)) :]
+        else:
+            syllables = 1 + int(rng.choice(3, p=[0.25, 0.55, 0.2]))
+            word = "".join(
+                pick(rng, _ONSETS) + pick(rng, _NUCLEI) + pick(rng, _CODAS)
+                for _ in range(syllables)
+            )
+        if word not in STOP_WORDS:
             return word
+
+
+@cache
+def _plain_words() -> tuple[str, ...]:
+    words = {head_noun(np_text) for nouns in load_topics().nouns for np_text in nouns}
+    return tuple(sorted(w for w in words if w.isalpha() and w.islower() and not is_heldout(w)))
 
 
 def _invented_verb(rng: np.random.Generator) -> str:
@@ -178,7 +192,7 @@ def _belongs(head: str, split: Split) -> bool:
 
 def sample_np(rng: np.random.Generator, *, split: Split, category: int | None = None) -> str:
     """A noun phrase whose head noun belongs to ``split``."""
-    if category is None and rng.random() < 0.3:
+    if rng.random() < (0.1 if category is not None else 0.4):
         return _invented_np(rng, split)
     topics = load_topics()
     nouns = topics.nouns[int(rng.integers(len(topics.nouns))) if category is None else category]
@@ -207,7 +221,7 @@ def sample_clause(rng: np.random.Generator, *, split: Split) -> tuple[str, tuple
         clause: str = pick(rng, content["life"])
     else:
         category = int(rng.integers(len(topics.verbs)))
-        verb = _invented_verb(rng) if rng.random() < 0.2 else pick(rng, topics.verbs[category])
+        verb = _invented_verb(rng) if rng.random() < 0.25 else pick(rng, topics.verbs[category])
         noun = sample_np(rng, split=split, category=category if draw < 0.7 else None)
         heads = (head_noun(noun),)
         clause = f"{verb} {noun}"

@@ -19,7 +19,7 @@ from fspo_core.modeling import load_base, new_llama, train_tokenizer, with_adapt
 from fspo_core.training.curriculum import Curriculum, Stage
 from fspo_core.training.episodes import Episode, branch_of, collate, context_of
 from fspo_core.training.finetune import PreferenceEpisodes, TrainConfig, pair_loss, train
-from fspo_core.training.loop import LoopConfig, learning_rate_at
+from fspo_core.training.loop import LoopConfig, schedule_at
 from fspo_core.training.objectives import branch_logprobs, ipo_loss, likelihood_loss, token_logprobs
 from fspo_core.training.pretrain import PretrainConfig, corpus, pretrain
 
@@ -94,7 +94,7 @@ def test_the_likelihood_loss_weights_tokens() -> None:
 
 def test_the_learning_rate_warms_up_stays_and_falls_to_zero() -> None:
     config = LoopConfig(steps=100, learning_rate=1.0, warmup=0.1, decay=0.5)
-    rates = [learning_rate_at(step, config) for step in range(100)]
+    rates = [schedule_at(step, config) for step in range(100)]
     assert rates[0] == pytest.approx(0.1)
     assert rates[30] == 1.0
     assert rates[75] == pytest.approx(0.5)

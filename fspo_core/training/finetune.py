@@ -77,14 +77,18 @@ class PreferenceEpisodes:
         return episodes
 
     def episode(self, rng: np.random.Generator) -> Episode:
-        """N shots, then K pairs on the first 1..N of them; for IPO chosen and rejected in turn."""
+        """N shots, then K pairs on the first 1..N of them; for IPO chosen and rejected in turn.
+
+        The shots compare random answers; the K pairs set the user's best answer beside a random
+        one, so that their labels say more.
+        """
         n = int(rng.integers(1, self.config.shots + 1)) if self.config.shots else 0
         user = self.world.sample_user(rng, split="train")
         ipo = self.config.objective == "ipo"
         labelled = self.world.sample_pairs(user, n, rng, split="train")
         # IPO's pairs are worded alike: how a sentence is put is noise in their margin.
         labelled += self.world.sample_pairs(
-            user, self.config.pairs_per_user, rng, split="train", alike=ipo
+            user, self.config.pairs_per_user, rng, split="train", best=True, alike=ipo
         )
         pairs = [pair.preference for pair in labelled]
         context, ends = context_of(

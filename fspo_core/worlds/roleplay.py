@@ -219,18 +219,20 @@ class Roleplay:
         split: Split,
         changes: int | None = None,
         wording: Split | None = None,
+        best: bool = False,
         alike: bool = False,
     ) -> list[LatentPair]:
         """``n`` pairs of answers to one question each, labelled by the user.
 
-        Two random answers, or, with ``changes``, answers that differ in so many attributes.
+        Two random answers, or, with ``changes``, answers that differ in so many attributes, or,
+        with ``best``, the user's best answer and a random one.
         ``wording`` is the split of the answers' sentences, ``split`` unless given. ``alike``: both
         answers are worded by the same random draws, so that they differ where their attributes do.
         """
         pairs = []
         for _ in range(n):
             question = sample_question(rng, split=split)
-            first = self.sample_values(rng)
+            first = self.best_values(user.weights, rng) if best else self.sample_values(rng)
             second = self.vary(first, changes, rng) if changes else self.sample_values(rng)
             if rng.random() >= self.label_probability(user, first, second):
                 first, second = second, first

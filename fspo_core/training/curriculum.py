@@ -1,7 +1,8 @@
 """What the embedded model is pretrained on, as a pure function of (seed, step, progress).
 
 Zero-shot answers teach English and copying of topics never seen; many of them stop after their
-first sentence, which is where the topic stands. Description -> answer teaches what the attributes
+first sentence, which is where the topic stands, and in many a topic word gives way to random
+tokens, so that copying works for every token. Description -> answer teaches what the attributes
 sound like. Few-shot episodes teach reading labels: after every labelled pair a branch writes the
 description that the Bayes-optimal reader would give (a target with little noise, cheap in tokens),
 and other branches answer as that reader would, with and without a description first. Pairs that
@@ -10,6 +11,7 @@ differ in one to three attributes come first, and few shots come before many.
 
 from __future__ import annotations
 
+import re
 from dataclasses import dataclass
 from typing import Any
 
@@ -18,10 +20,11 @@ import numpy as np
 from fspo_core.prompts import CompactFormat
 from fspo_core.training.episodes import Episode, branch_of, context_of
 from fspo_core.types import Preference
+from fspo_core.worlds import language
 from fspo_core.worlds.base import Question, Values
 from fspo_core.worlds.optimum import PosteriorReader
 from fspo_core.worlds.roleplay import Roleplay
-from fspo_core.worlds.topics import sample_question
+from fspo_core.worlds.topics import pick, plain_words, sample_question
 
 Parts = list[tuple[list[int], float]]  # token ids and the loss weight of each of them
 FEW_SHOT_TEXT_WEIGHT = 0.2  # of the tokens that do not decide an attribute
@@ -36,6 +39,7 @@ class Stage:
     few_shot_share: float  # of the tokens of a step
     max_shots: int
     minimal_pairs: float  # probability that an episode's pairs differ in 1 to 3 attributes
+    foreign_words: float = 0.0  # share of questions with a word of random tokens
 
 
 def stage_at(progress: float) -> Stage:
@@ -44,9 +48,11 @@ def stage_at(progress: float) -> Stage:
         return Stage(0.50, 1, 1.0)
     if progress < 0.25:
         return Stage(0.60, 2, 0.8)
-    if progress < 0.45:
+    if progress < 0.40:
         return Stage(0.65, 4, 0.5)
-    return Stage(0.65, 8, 0.2)
+    if progress < 0.45:
+        return Stage(0.60, 4, 0.5, foreign_words=0.6)
+    return Stage(0.60, 8, 0.2, foreign_words=0.6)
 
 
 class Curriculum:
@@ -58,6 +64,10 @@ class Curriculum:
         self.seed = seed
         marks = (".", "!", "?", ".\n", "!\n", "?\n", "\n")
         self._enders = {i for mark in marks for i in self.format.text(mark)}
+        vocabulary = {i: t for t, i in tokenizer.get_vocab().items() if t.strip("Ġ").isalpha()}
+        self._first_tokens = sorted(i for i, t in vocabulary.items() if t.startswith("Ġ"))
+        self._next_tokens = sorted(i for i, t in vocabulary.items() if not t.startswith("Ġ"))
+        self._stand_ins = [w for w in plain_words() if len(self.format.text(w)) == 1]
         self.reader = PosteriorReader(self.world, particles=1500, seed=seed)
 
     def episodes(
@@ -70,7 +80,7 @@ class Curriculum:
         few: list[Episode] = []
         budget = tokens * (1 - stage.few_shot_share)
         while budget > 0:
-            plain.append(self.zero_shot(rng))
+            plain.append(self.zero_shot(rng, stage))
             budget -= len(plain[-1])
         budget = tokens * stage.few_shot_share
         while budget > 0:
@@ -79,17 +89,50 @@ class Curriculum:
         return plain, few
 
     def answer_parts(
-        self, question: Question, values: Values, rng: np.random.Generator, weight: float
+        self,
+        question: Question,
+        values: Values,
+        rng: np.random.Generator,
+        stage: Stage,
+        weight: float,
     ) -> Parts:
-        """Question, answer and end. Tokens that decide an attribute or name the topic weigh 1,
-        other tokens of the answer ``weight``."""
+        """Question, answer and end. Tokens that decide an attribute or name the topic
+        weigh 1, other tokens of the answer ``weight``."""
         fmt = self.format
-        ids = fmt.text(self.world.respond(question, values, rng, split="train"))
+        asked, ids = self._exchange(question, values, rng, stage)
         opening = self._opening(ids)
-        parts: Parts = [([fmt.question, *fmt.text(question.text), fmt.chosen], 0.0)]
+        parts: Parts = [([fmt.question, *asked, fmt.chosen], 0.0)]
         for at, (token, decides) in enumerate(zip(ids, self._deciding(ids), strict=True)):
             parts.append(([token], 1.0 if decides or at < opening else weight))
         return [*parts, ([fmt.end], weight)]
+
+    def _exchange(
+        self, question: Question, values: Values, rng: np.random.Generator, stage: Stage
+    ) -> tuple[list[int], list[int]]:
+        """A question and an answer to it, as ids, now and then about a word of random tokens.
+
+        Most tokens of a vocabulary hardly ever occur in a topic; a model copies only what it has
+        copied before.
+        """
+        texts = (question.text, self.world.respond(question, values, rng, split="train"))
+        swaps: dict[int, list[int]] = {}
+        if stage.foreign_words and rng.random() < stage.foreign_words:
+            words = language.topic_words(question.text)
+            for word in rng.permutation(words)[:2]:
+                pattern = re.compile(rf"(?<![\w'’-]){re.escape(str(word))}(?![\w'’-])")
+                if any(len(pattern.findall(text)) != 1 for text in texts):
+                    continue
+                stand_in = pick(rng, self._stand_ins)
+                if any(stand_in in text for text in texts):
+                    continue
+                texts = (pattern.sub(stand_in, texts[0]), pattern.sub(stand_in, texts[1]))
+                more = [pick(rng, self._next_tokens) for _ in range(int(rng.integers(0, 3)))]
+                swaps[self.format.text(stand_in)[0]] = [pick(rng, self._first_tokens), *more]
+        asked, ids = (
+            [i for token in self.format.text(text) for i in swaps.get(token, [token])]
+            for text in texts
+        )
+        return asked, ids
 
     def _opening(self, ids: list[int]) -> int:
         """How many tokens the first sentence has."""
@@ -103,7 +146,7 @@ class Curriculum:
             since = 0 if i in self._enders else since + 1
         return marks
 
-    def zero_shot(self, rng: np.random.Generator) -> Episode:
+    def zero_shot(self, rng: np.random.Generator, stage: Stage) -> Episode:
         """A question and an answer, or its first sentence; half after a description of the user."""
         fmt = self.format
         question = sample_question(rng, split="train")
@@ -113,8 +156,8 @@ class Curriculum:
             described = [fmt.user, *fmt.text(self.world.describe(user)), fmt.end]
             parts.append((described, 0.0))
         values = self.world.best_values(user.weights, rng)
-        parts.append(([fmt.question, *fmt.text(question.text), fmt.chosen], 0.0))
-        ids = fmt.text(self.world.respond(question, values, rng, split="train"))
+        asked, ids = self._exchange(question, values, rng, stage)
+        parts.append(([fmt.question, *asked, fmt.chosen], 0.0))
         if rng.random() < OPENING_ONLY:
             parts.append((ids[: self._opening(ids)], 1.0))
         else:
@@ -149,10 +192,10 @@ class Curriculum:
             description = self.description_parts(means[k])
             if k == n and rng.random() < 0.5:
                 told = self.world.described_weights(means[k])
-                description += self.best_answer(told, rng)
+                description += self.best_answer(told, rng, stage)
             branches.append(branch_of(ends[k], description))
         for k in (n, int(rng.integers(1, n + 1)), int(rng.integers(1, n + 1))):
-            branches.append(branch_of(ends[k], self.best_answer(means[k], rng)))
+            branches.append(branch_of(ends[k], self.best_answer(means[k], rng, stage)))
         return Episode(context, branches)
 
     def description_parts(self, weights: Any) -> Parts:
@@ -161,8 +204,8 @@ class Curriculum:
         text = fmt.text(self.world.describe_weights(weights))
         return [([fmt.user], 0.0), ([*text, fmt.end], 1.0)]
 
-    def best_answer(self, weights: Any, rng: np.random.Generator) -> Parts:
+    def best_answer(self, weights: Any, rng: np.random.Generator, stage: Stage) -> Parts:
         """A new question and the best answer to it for these weights."""
         question = sample_question(rng, split="train")
         values = self.world.best_values(weights, rng)
-        return self.answer_parts(question, values, rng, FEW_SHOT_TEXT_WEIGHT)
+        return self.answer_parts(question, values, rng, stage, FEW_SHOT_TEXT_WEIGHT)

@@ -131,7 +131,7 @@ def invent_word(rng: np.random.Generator) -> str:
     """
     while True:
         if rng.random() < 0.5:
-            left, right = pick(rng, _plain_words()), pick(rng, _plain_words())
+            left, right = pick(rng, plain_words()), pick(rng, plain_words())
             word = left[: int(rng.integers(2, 6))] + right[-int(rng.integers(2, 7)) :]
         else:
             syllables = 1 + int(rng.choice(3, p=[0.25, 0.55, 0.2]))
@@ -144,7 +144,8 @@ def invent_word(rng: np.random.Generator) -> str:
 
 
 @cache
-def _plain_words() -> tuple[str, ...]:
+def plain_words() -> tuple[str, ...]:
+    """Training's head nouns that are one lower-case word."""
     words = {head_noun(np_text) for nouns in load_topics().nouns for np_text in nouns}
     return tuple(sorted(w for w in words if w.isalpha() and w.islower() and not is_heldout(w)))
 

@@ -116,7 +116,7 @@ class Curriculum:
         """
         texts = (question.text, self.world.respond(question, values, rng, split="train"))
         swaps: dict[int, list[int]] = {}
-        if stage.foreign_words and rng.random() < stage.foreign_words:
+        if stage.foreign_words and self._stand_ins and rng.random() < stage.foreign_words:
             words = language.topic_words(question.text)
             for word in rng.permutation(words)[:2]:
                 pattern = re.compile(rf"(?<![\w'’-]){re.escape(str(word))}(?![\w'’-])")

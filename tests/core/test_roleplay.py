@@ -178,6 +178,16 @@ def test_more_labels_bring_the_posterior_closer_to_the_user() -> None:
     assert right[8] > right[1] > 0.5 * len(users)
 
 
+def test_a_best_pair_sets_an_answer_nothing_beats_beside_another() -> None:
+    rng = np.random.default_rng(4)
+    others = [WORLD.sample_values(rng) for _ in range(300)]
+    for user in WORLD.sample_users(20, split="train", seed=4):
+        top = max(WORLD.latent_reward(user.weights, values) for values in others)
+        for pair in WORLD.sample_pairs(user, 3, rng, split="train", best=True):
+            rewards = [WORLD.latent_reward(user.weights, v) for v in (pair.chosen, pair.rejected)]
+            assert max(rewards) >= top
+
+
 def test_the_same_seed_gives_the_same_users_questions_and_labels() -> None:
     user = WORLD.sample_users(2, split="heldout", seed=3)[1]
     assert user == WORLD.sample_users(2, split="heldout", seed=3)[1]

@@ -19,7 +19,7 @@ from fspo_core.modeling import load_base, new_llama, train_tokenizer, with_adapt
 from fspo_core.training.curriculum import Curriculum, Stage
 from fspo_core.training.episodes import Episode, branch_of, collate, context_of
 from fspo_core.training.finetune import PreferenceEpisodes, TrainConfig, pair_loss, train
-from fspo_core.training.loop import LoopConfig, schedule_at
+from fspo_core.training.loop import LoopConfig, _optimizers, schedule_at
 from fspo_core.training.objectives import branch_logprobs, ipo_loss, likelihood_loss, token_logprobs
 from fspo_core.training.pretrain import PretrainConfig, corpus, pretrain
 
@@ -107,6 +107,37 @@ def test_a_step_of_the_curriculum_is_a_function_of_seed_and_step() -> None:
     a, b = first.episodes(7, 0.6, 2000), second.episodes(7, 0.6, 2000)
     assert [e.context for e in a[1]] == [e.context for e in b[1]]
     assert a[1][0].context != first.episodes(8, 0.6, 2000)[1][0].context
+
+
+def test_foreign_words_make_nearly_every_token_one_that_is_copied() -> None:
+    tokenizer = train_tokenizer(corpus(300, 1), vocab_size=1500)
+    curriculum = Curriculum(tokenizer, seed=1)
+    copied: dict[float, set[int]] = {}
+    for share in (0.0, 1.0):
+        rng, copied[share] = np.random.default_rng(2), set()
+        for _ in range(1500):
+            episode = curriculum.zero_shot(rng, Stage(0.5, 1, 0.0, foreign_words=share))
+            ids = episode.branches[0].ids
+            asked, said = (
+                ids[ids.index(curriculum.format.question) :],
+                ids[ids.index(curriculum.format.chosen) :],
+            )
+            copied[share] |= set(asked[: -len(said)]) & set(said)
+    words = {i for t, i in tokenizer.get_vocab().items() if t.strip("Ġ").isalpha()}
+    assert len(copied[0.0] & words) < 0.6 * len(words)
+    assert len(copied[1.0] & words) > 0.8 * len(words)
+
+
+def test_muon_trains_the_hidden_matrices_and_adamw_the_rest() -> None:
+    model = tiny_model()
+    adamw, muon = _optimizers(model, LoopConfig(10, 1e-3, matrix_learning_rate=5e-3))
+    held = [{id(p) for g in o.param_groups for p in g["params"]} for o in (adamw, muon)]
+    for name, parameter in model.named_parameters():
+        hidden = name.endswith("proj.weight")
+        assert id(parameter) in held[hidden], name
+        assert id(parameter) not in held[not hidden], name
+    (everything,) = _optimizers(model, LoopConfig(10, 1e-3))
+    assert sum(len(g["params"]) for g in everything.param_groups) == len(list(model.parameters()))
 
 
 def test_no_loss_falls_on_the_context_or_the_question() -> None:

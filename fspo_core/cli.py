@@ -23,7 +23,7 @@ JsonOption = Annotated[Path | None, typer.Option("--json", help="Also write the 
 @app.command()
 def pretrain(
     out: Annotated[Path, typer.Option(help="Folder for checkpoints, metrics and the result.")],
-    steps: int = 4800,
+    steps: int = 4200,
     seed: int = 1,
 ) -> None:
     """Train tokenizer and base model from scratch on the synthetic world; resumes when killed."""

@@ -44,13 +44,13 @@ class Stage:
 
 def stage_at(progress: float) -> Stage:
     """The mixture at ``progress`` (0 to 1)."""
-    if progress < 0.10:
+    if progress < 480 / 4200:
         return Stage(0.50, 1, 1.0)
-    if progress < 0.25:
+    if progress < 1200 / 4200:
         return Stage(0.60, 2, 0.8)
-    if progress < 0.40:
+    if progress < 1920 / 4200:
         return Stage(0.65, 4, 0.5)
-    if progress < 0.45:
+    if progress < 2160 / 4200:
         return Stage(0.60, 4, 0.5, foreign_words=0.6)
     return Stage(0.60, 8, 0.2, foreign_words=0.6)
 

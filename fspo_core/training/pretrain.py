@@ -25,7 +25,7 @@ class PretrainConfig:
 
     out: Path
     seed: int = 1
-    steps: int = 4800
+    steps: int = 4200
     tokens_per_step: int = 6000
     micro_tokens: int = 2000
     learning_rate: float = 2e-3
@@ -94,7 +94,7 @@ def pretrain(config: PretrainConfig) -> None:
         config.steps,
         config.learning_rate,
         matrix_learning_rate=config.matrix_learning_rate,
-        warmup=0.02,
+        warmup=0.0229,
         decay=config.decay,
         seed=config.seed,
         checkpoint_every=config.checkpoint_every,

@@ -32,9 +32,13 @@ class Tokenizer(Protocol):
 
 @dataclass(frozen=True, slots=True)
 class Prompt:
-    """Token ids of a prompt and how many labelled pairs stand in it."""
+    """Token ids of a prompt and how many labelled pairs stand in it.
+
+    ``context``: how many of the ids come before the question, alike for all questions of a user.
+    """
 
     ids: tuple[int, ...]
+    context: int
     shots_used: int
     shots_dropped: int
 

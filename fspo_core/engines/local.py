@@ -1,7 +1,8 @@
 """The local engine: transformers + peft, base and arms loaded once a process.
 
-Requests are batched by arm. Every row draws from a generator of its own, seeded by its request, so
-that what shares a batch has no say in what is sampled.
+Requests are batched by arm, and a context that several of them share (one user's labels) is
+computed once. Every row draws from a generator of its own, seeded by its request, so that what
+shares a batch has no say in what is sampled.
 """
 
 from __future__ import annotations
@@ -27,6 +28,7 @@ from fspo_core.types import Completion, FinishReason, GenerationFailure, Generat
 DESCRIPTION_TOKENS = 64
 DESCRIPTION_FRAME = 16  # room for what the format puts around a description
 MAX_BATCH = 64
+NUCLEUS = 256  # tokens looked at before all of the vocabulary is sorted
 
 
 class SeededSampling(LogitsProcessor):
@@ -43,16 +45,22 @@ class SeededSampling(LogitsProcessor):
     def __call__(self, input_ids: Tensor, scores: Tensor) -> Tensor:  # noqa: ARG002 - the interface
         if self.sampling.temperature == 0:
             return scores
-        scores = torch.log_softmax(scores.float() / self.sampling.temperature, dim=-1)
-        ordered, index = scores.sort(dim=-1, descending=True)
-        before = ordered.exp().cumsum(dim=-1) - ordered.exp()
-        dropped = torch.zeros_like(scores, dtype=torch.bool).scatter(
-            -1, index, before >= self.sampling.top_p
-        )
-        noise = torch.stack(
-            [torch.empty(scores.shape[-1]).exponential_(generator=g) for g in self.generators]
-        )
-        return (scores - noise.log()).masked_fill(dropped, -torch.inf)
+        logprobs = torch.log_softmax(scores.float() / self.sampling.temperature, dim=-1)
+        top, index = logprobs.topk(min(NUCLEUS, logprobs.shape[-1]))
+        noisy = torch.full_like(logprobs, -torch.inf)
+        wide = top.exp().sum(dim=-1) < self.sampling.top_p
+        for row in range(len(top)):
+            if wide[row]:  # a flat distribution: the nucleus needs more tokens than were looked at
+                kept, at = logprobs[row].sort(descending=True)
+            else:
+                kept, at = top[row], index[row]
+            probability = kept.exp()
+            kept = kept.masked_fill(
+                probability.cumsum(0) - probability >= self.sampling.top_p, -torch.inf
+            )
+            noise = torch.empty(len(kept)).exponential_(generator=self.generators[row]).log()
+            noisy[row, at] = kept - noise
+        return noisy
 
 
 @dataclass(slots=True)
@@ -78,6 +86,7 @@ class LocalEngine:
         self._models: dict[str | None, Any] = {None: base}
         self._fingerprints: dict[str | None, str] = {}
         self.format = get_format(cast(FormatName, meta.get("format", "paper")), self.tokenizer)
+        self._pad: int = self.tokenizer.pad_token_id or 0
         self.context = int(base.config.max_position_embeddings)
 
     def fingerprint(self, arm: str) -> str:
@@ -116,7 +125,7 @@ class LocalEngine:
         for i, row in rows.items():
             batches[row.arm.adapter, row.request.sampling].append(i)
         for (adapter, sampling), indices in batches.items():
-            ordered = sorted(indices, key=lambda i: len(rows[i].prompt.ids))
+            ordered = sorted(indices, key=lambda i: (rows[i].prompt.context, rows[i].prompt.ids))
             for at in range(0, len(ordered), MAX_BATCH):
                 part = ordered[at : at + MAX_BATCH]
                 results |= zip(
@@ -167,6 +176,7 @@ class LocalEngine:
         ids = list(self.format.opening())
         for i, preference in enumerate(kept, 1):
             ids += self.format.shot(i, preference)
+        context = len(ids)
         if description is not None:
             ids += self.format.answer_cue(
                 request.question, shots=len(kept), description=description
@@ -177,7 +187,7 @@ class LocalEngine:
             [], len(ids) + request.sampling.max_new_tokens,
             max_length=self.context, received=f"request {request.request_id}",
         )  # fmt: skip
-        return Prompt(tuple(ids), len(kept), dropped)
+        return Prompt(tuple(ids), max(1, context), len(kept), dropped)
 
     # -- decoding ------------------------------------------------------------------------------
 
@@ -195,7 +205,7 @@ class LocalEngine:
         greedy = Sampling(temperature=0.0, max_new_tokens=DESCRIPTION_TOKENS)
         for adapter, group in by_adapter.items():
             prompts = [
-                self._prompt(rows[i].request, rows[i].arm, drops, describe=True).ids for i in group
+                self._prompt(rows[i].request, rows[i].arm, drops, describe=True) for i in group
             ]
             for i, (text, _, _) in zip(
                 group, self._decode(adapter, greedy, prompts, [0] * len(group)), strict=True
@@ -224,7 +234,7 @@ class LocalEngine:
     ) -> list[Completion | GenerationFailure]:
         began = time.perf_counter()
         decoded = self._decode(
-            adapter, sampling, [row.prompt.ids for row in rows], [row.request.seed for row in rows]
+            adapter, sampling, [row.prompt for row in rows], [row.request.seed for row in rows]
         )
         seconds = time.perf_counter() - began
         answers: list[Completion | GenerationFailure] = []
@@ -248,23 +258,32 @@ class LocalEngine:
         self,
         adapter: str | None,
         sampling: Sampling,
-        prompts: Sequence[tuple[int, ...]],
+        prompts: Sequence[Prompt],
         seeds: Sequence[int],
     ) -> list[tuple[str, FinishReason, int]]:
-        """Left-padded batch -> (text, why it ended, tokens written) a row."""
-        width = max(len(prompt) for prompt in prompts)
-        pad = self.tokenizer.pad_token_id or 0
-        ids = torch.full((len(prompts), width), pad)
-        seen = torch.zeros_like(ids)
-        for row, prompt in enumerate(prompts):
-            ids[row, width - len(prompt) :] = torch.tensor(prompt)
-            seen[row, width - len(prompt) :] = 1
+        """(text, why it ended, tokens written) of every prompt.
+
+        Different contexts go through the model once; their keys and values are then copied to the
+        rows they belong to. Contexts and questions are each padded on the left.
+        """
+        model = self.model(adapter)
+        contexts = list(dict.fromkeys(prompt.ids[: prompt.context] for prompt in prompts))
+        context_ids, context_seen = self._padded(contexts)
+        computed = model(
+            input_ids=context_ids, attention_mask=context_seen, use_cache=True, logits_to_keep=1,
+            position_ids=(context_seen.cumsum(-1) - 1).clamp(min=0),
+        ).past_key_values  # fmt: skip
+        own = torch.tensor([contexts.index(prompt.ids[: prompt.context]) for prompt in prompts])
+        computed.batch_select_indices(own)
+        ids, seen = self._padded([prompt.ids[prompt.context :] for prompt in prompts])
+        ids = torch.cat([context_ids[own], ids], dim=1)
+        seen = torch.cat([context_seen[own], seen], dim=1)
         stops = list(self.format.stop_ids)
-        written = self.model(adapter).generate(
-            input_ids=ids, attention_mask=seen, do_sample=False,
-            max_new_tokens=sampling.max_new_tokens, eos_token_id=stops, pad_token_id=pad,
+        written = model.generate(
+            input_ids=ids, attention_mask=seen, past_key_values=computed, do_sample=False,
+            max_new_tokens=sampling.max_new_tokens, eos_token_id=stops, pad_token_id=self._pad,
             logits_processor=LogitsProcessorList([SeededSampling(sampling, seeds)]),
-        )[:, width:]  # fmt: skip
+        )[:, ids.shape[1] :]  # fmt: skip
         results: list[tuple[str, FinishReason, int]] = []
         for row in written.tolist():
             end = next((i for i, token in enumerate(row) if token in stops), None)
@@ -273,6 +292,16 @@ class LocalEngine:
             text = re.sub(r"[ \t]*\n[ \t]*", "\n", text).strip()
             results.append((text, "length" if end is None else "stop", len(kept)))
         return results
+
+    def _padded(self, sequences: Sequence[tuple[int, ...]]) -> tuple[Tensor, Tensor]:
+        """Left-padded ids and their mask, both [len(sequences), longest]."""
+        width = max(map(len, sequences))
+        ids = torch.full((len(sequences), width), self._pad)
+        seen = torch.zeros_like(ids)
+        for row, sequence in enumerate(sequences):
+            ids[row, width - len(sequence) :] = torch.tensor(sequence)
+            seen[row, width - len(sequence) :] = 1
+        return ids, seen
 
 
 def _check_sampling(sampling: Sampling) -> None:

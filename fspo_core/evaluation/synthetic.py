@@ -28,6 +28,7 @@ from fspo_core.worlds.base import Question, Split
 from fspo_core.worlds.language import topics_named
 
 CONTROLS = {"swapped": "fspo", "stranger": "fspo"}
+USERS_AT_ONCE = 48
 Progress = Callable[[int], None]
 
 
@@ -92,20 +93,27 @@ def answer_all(
         world.history(user, config.shots, split="heldout", seed=config.seed, wording=config.wording)
         for user in users
     ]
+    questions = [
+        world.sample_questions(config.users, split="heldout", seed=config.seed * 1000 + repeat)
+        for repeat in range(config.seeds)
+    ]
     answers: list[Answer] = []
-    for repeat in range(config.seeds):
-        questions = world.sample_questions(
-            config.users, split="heldout", seed=config.seed * 1000 + repeat
-        )
-        for arm in ("base", *config.arms):
-            requests = [
-                _request(world, config, arm, repeat, i, users, histories, questions)
-                for i in range(len(users))
+    for arm in ("base", *config.arms):
+        for at in range(0, config.users, USERS_AT_ONCE):
+            # All questions of a user together: the engine computes their context once.
+            asked = [
+                (i, repeat)
+                for i in range(at, min(at + USERS_AT_ONCE, config.users))
+                for repeat in range(config.seeds)
             ]
-            for i, result in enumerate(engine.generate(requests)):
+            requests = [
+                _request(world, config, arm, repeat, i, users, histories, questions[repeat])
+                for i, repeat in asked
+            ]
+            for (i, repeat), result in zip(asked, engine.generate(requests), strict=True):
                 if not isinstance(result, Completion):
                     raise FspoError(f"arm {arm!r} wrote no answer: {result.reason}")
-                question = questions[i]
+                question = questions[repeat][i]
                 answers.append(
                     Answer(
                         users[i], question, histories[i], arm, repeat, result.text,

@@ -6,10 +6,11 @@ from dataclasses import replace
 from pathlib import Path
 
 import pytest
+import torch
 
 from fspo_core.arms import get_arm
 from fspo_core.engines import load_engine
-from fspo_core.engines.local import LocalEngine
+from fspo_core.engines.local import NUCLEUS, LocalEngine, SeededSampling
 from fspo_core.errors import CheckpointError, EngineError, UnknownArm
 from fspo_core.modeling import new_adapter, new_llama, save_adapter, save_base, train_tokenizer
 from fspo_core.training.pretrain import corpus
@@ -66,6 +67,54 @@ def test_what_shares_the_batch_does_not_change_an_answer(engine: LocalEngine) ->
     together = texts(engine.generate([*(request(i) for i in range(4)), long]))[:4]
     assert together == alone
     assert len(set(alone)) == 4  # other seeds, other answers
+
+
+def test_a_shared_context_gives_the_answers_of_one_plain_pass(engine: LocalEngine) -> None:
+    greedy = Sampling(temperature=0.0, max_new_tokens=12)
+    stranger = UserHistory("v", HISTORY.preferences[:2])
+    requests = [
+        request(i, sampling=greedy, history=history, group=str(i), question=question)
+        for i, (history, question) in enumerate(
+            (history, question)
+            for history in (HISTORY, stranger)
+            for question in ("Why is bread good?", "How do I ever bake bread at home?", "bread")
+        )
+    ]
+    fmt, model = engine.format, engine.model("fspo")
+    for asked, text in zip(requests, texts(engine.generate(requests)), strict=True):
+        ids = list(fmt.opening())
+        for i, preference in enumerate(asked.history.preferences, 1):
+            ids += fmt.shot(i, preference)
+        ids += fmt.answer_cue(
+            asked.question, shots=len(asked.history.preferences), description=None
+        )
+        start = len(ids)
+        for _ in range(12):
+            ids.append(int(model(input_ids=torch.tensor([ids])).logits[0, -1].argmax()))
+            if ids[-1] in fmt.stop_ids:
+                break
+        expected = engine.tokenizer.decode(ids[start:], skip_special_tokens=True)
+        assert text.split() == expected.split()
+
+
+@pytest.mark.parametrize("sharpness", [0.2, 3.0])  # the nucleus is wider, narrower than NUCLEUS
+def test_samples_have_the_frequencies_of_the_nucleus(sharpness: float) -> None:
+    rows, vocabulary, top_p = 3000, 900, 0.9
+    scores = sharpness * torch.randn(vocabulary, generator=torch.Generator().manual_seed(1))
+    sampling = Sampling(temperature=0.8, top_p=top_p, max_new_tokens=1)
+    chosen = SeededSampling(sampling, range(rows))(
+        torch.zeros(rows, 1), scores.expand(rows, -1)
+    ).argmax(dim=-1)
+    probability, order = (scores / 0.8).softmax(0).sort(descending=True)
+    kept = probability.cumsum(0) - probability < top_p
+    assert (int(kept.sum()) > NUCLEUS) is (sharpness < 1)
+    expected = torch.zeros(vocabulary)
+    expected[order[kept]] = probability[kept] / probability[kept].sum()
+    observed = torch.bincount(chosen, minlength=vocabulary) / rows
+    assert observed[expected == 0].sum() == 0
+    # Total variation of 3,000 draws from n near-equal cells is about sqrt(n / (2 pi rows)).
+    bound = 1.3 * (int(kept.sum()) / (2 * torch.pi * rows)) ** 0.5
+    assert 0.5 * float((observed - expected).abs().sum()) < bound
 
 
 def test_arms_differ_by_prompt_and_weights_and_say_which(engine: LocalEngine) -> None:

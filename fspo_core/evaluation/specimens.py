@@ -24,8 +24,11 @@ def specimens_markdown(engine: Engine, *, count: int, seed: int, shots: int = 4)
         history = world.history(user, shots, split="heldout", seed=seed, wording="train")
         answers = engine.generate(
             [
-                GenerationRequest(arm, str(i), arm, question.text, history, seed + i, Sampling())
-                for arm in ("base", "fspo")
+                # As in a study, every arm draws from a seed of its own.
+                GenerationRequest(
+                    arm, str(i), arm, question.text, history, 2 * (seed + i) + k, Sampling()
+                )
+                for k, arm in enumerate(("base", "fspo"))
             ]
         )
         texts = [a.text if isinstance(a, Completion) else f"({a.reason})" for a in answers]

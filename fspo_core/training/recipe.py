@@ -8,6 +8,7 @@ killed.
 from __future__ import annotations
 
 import shutil
+from dataclasses import replace
 from pathlib import Path
 
 from fspo_core.errors import TrainingError
@@ -20,11 +21,12 @@ MAX_BYTES = 24 * 2**20
 
 def stages(checkpoint: Path, out: Path) -> list[TrainConfig]:
     """The fine-tuning stages, in order."""
-    return [
-        TrainConfig(checkpoint, out / "pref_ft", "sft", "pref_ft", steps=40),
-        TrainConfig(checkpoint, out / "fspo", "ipo", "fspo", start="pref_ft", steps=110),
-        TrainConfig(checkpoint, out / "ipo", "ipo", "ipo", start="pref_ft", shots=0, steps=30),
-    ]
+    pref_ft = TrainConfig(checkpoint, out / "pref_ft", "sft", "pref_ft", steps=40)
+    fspo = TrainConfig(
+        checkpoint, out / "fspo", "ipo", "fspo", start="pref_ft", steps=120, learning_rate=1e-3
+    )
+    ipo = replace(fspo, out=out / "ipo", adapter="ipo", shots=0, steps=40)
+    return [pref_ft, fspo, ipo]
 
 
 def build(out: Path, *, install: Path = EMBEDDED) -> Path:

@@ -136,7 +136,7 @@ def save_adapter(path: Path, adapter: str, model: Any) -> None:
     """Write a peft model's adapter into a checkpoint folder."""
     folder = adapter_path(path, adapter)
     for config in model.peft_config.values():
-        config.base_model_name_or_path = None  # the base lies two folders up, wherever that is
+        config.base_model_name_or_path = ""  # the base lies two folders up, wherever that is
     model.save_pretrained(str(folder))
     (folder / "README.md").unlink(missing_ok=True)  # peft writes an empty model card
 

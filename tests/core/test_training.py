@@ -194,6 +194,8 @@ def test_pref_ft_then_ipo_write_adapters_that_change_the_model(
     ]
     assert {"loss", "reward_accuracy", "margin_nats", "tokens_per_second"} <= set(rows[0])
     assert (tmp_path / "b" / "loss.png").stat().st_size > 5000
+    for config in checkpoint.rglob("*.json"):
+        assert str(checkpoint.parent) not in config.read_text(), f"{config} names a folder"
     with pytest.raises(CheckpointError, match="no adapter 'nobody'"):
         with_adapter(checkpoint, "nobody")
 

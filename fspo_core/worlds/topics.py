@@ -47,7 +47,7 @@ STOP_WORDS = frozenset(
     really friend asked
     thinking having now soon today matter matters deal explain feel recommend suggest suggests
     choose trouble worry unsure nervous
-    steps take say nothing work works could's what's i'm i've don't can't it's""".split()
+    begin steps take say nothing work works could's what's i'm i've don't can't it's""".split()
 )
 _WORD = re.compile(r"[^\W\d_]+(?:['’][^\W\d_]+)*", re.UNICODE)
 _ONSETS = (

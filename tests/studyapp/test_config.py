@@ -27,7 +27,6 @@ def test_the_demo_study_is_valid_and_has_what_the_study_promises() -> None:
         ("fspo", "base"),
         ("fspo", "ipo"),
         ("fspo", "pref_ft"),
-        ("fspo_rat", "base"),
     ]
     assert len(config.comprehension.questions) == 2
     assert config.comprehension.attempts == 2

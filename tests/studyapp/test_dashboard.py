@@ -125,7 +125,7 @@ def test_winrates_are_those_of_the_snapshot(staff: Client, study: Study) -> None
         assert f"{100 * row['winrate']:.1f} %" in html
         assert f"{100 * row['low']:.1f}–{100 * row['high']:.1f} %" in html
     assert snapshot.input_hash[:12] in html
-    assert html.count('class="plot-point"') == len(snapshot.payload["rows"]) == 4
+    assert html.count('class="plot-point"') == len(snapshot.payload["rows"]) == 3
 
 
 def test_arms_have_no_names_until_someone_unblinds(staff: Client, study: Study) -> None:

@@ -154,7 +154,6 @@ def test_json_has_the_shape_of_every_command(study: Study, tmp_path: Path) -> No
         ("fspo", "base", 4),
         ("fspo", "ipo", 4),
         ("fspo", "pref_ft", 4),
-        ("fspo_rat", "base", 4),
     }
 
 

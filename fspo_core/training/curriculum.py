@@ -88,24 +88,6 @@ class Curriculum:
             budget -= len(few[-1])
         return plain, few
 
-    def answer_parts(
-        self,
-        question: Question,
-        values: Values,
-        rng: np.random.Generator,
-        stage: Stage,
-        weight: float,
-    ) -> Parts:
-        """Question, answer and end. Tokens that decide an attribute or name the topic
-        weigh 1, other tokens of the answer ``weight``."""
-        fmt = self.format
-        asked, ids = self._exchange(question, values, rng, stage)
-        opening = self._opening(ids)
-        parts: Parts = [([fmt.question, *asked, fmt.chosen], 0.0)]
-        for at, (token, decides) in enumerate(zip(ids, self._deciding(ids), strict=True)):
-            parts.append(([token], 1.0 if decides or at < opening else weight))
-        return [*parts, ([fmt.end], weight)]
-
     def _exchange(
         self, question: Question, values: Values, rng: np.random.Generator, stage: Stage
     ) -> tuple[list[int], list[int]]:
@@ -205,7 +187,16 @@ class Curriculum:
         return [([fmt.user], 0.0), ([*text, fmt.end], 1.0)]
 
     def best_answer(self, weights: Any, rng: np.random.Generator, stage: Stage) -> Parts:
-        """A new question and the best answer to it for these weights."""
+        """A new question, the best answer to it for these weights, and its end.
+
+        Tokens that decide an attribute or name the topic weigh 1, the answer's other ones less.
+        """
+        fmt = self.format
         question = sample_question(rng, split="train")
         values = self.world.best_values(weights, rng)
-        return self.answer_parts(question, values, rng, stage, FEW_SHOT_TEXT_WEIGHT)
+        asked, ids = self._exchange(question, values, rng, stage)
+        opening = self._opening(ids)
+        parts: Parts = [([fmt.question, *asked, fmt.chosen], 0.0)]
+        for at, (token, decides) in enumerate(zip(ids, self._deciding(ids), strict=True)):
+            parts.append(([token], 1.0 if decides or at < opening else FEW_SHOT_TEXT_WEIGHT))
+        return [*parts, ([fmt.end], FEW_SHOT_TEXT_WEIGHT)]

@@ -41,3 +41,7 @@ class NoJudgments(InvalidJudgment):
 
 class EngineError(FspoError):
     """A setting that names no engine."""
+
+
+class DataError(FspoError):
+    """A data set that cannot be written here, read, or trusted."""

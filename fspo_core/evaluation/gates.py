@@ -9,11 +9,10 @@ from __future__ import annotations
 from dataclasses import dataclass
 from pathlib import Path
 
-import numpy as np
-
 from fspo_core.engines import Engine
 from fspo_core.rewards import PersonalReward
 from fspo_core.types import Completion, GenerationRequest, Sampling, UserHistory
+from fspo_core.worlds.base import seeded
 from fspo_core.worlds.language import topics_named
 from fspo_core.worlds.optimum import PosteriorReader
 from fspo_core.worlds.roleplay import Roleplay
@@ -44,7 +43,7 @@ def label_prediction(
     """Accuracy on four held-out pairs of each held-out user, by number of shots."""
     world, reward = Roleplay(), PersonalReward(path)
     reader = PosteriorReader(world, particles=4000, seed=seed)
-    rng = np.random.default_rng([seed, 10])
+    rng = seeded("gates", seed)
     right = {n: [0, 0] for n in shots}
     for user in world.sample_users(users, split="heldout", seed=seed):
         pairs = world.sample_pairs(user, max(shots) + 4, rng, split="heldout")

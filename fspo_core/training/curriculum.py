@@ -11,25 +11,27 @@ differ in one to three attributes come first, and few shots come before many.
 
 from __future__ import annotations
 
+import random
 import re
 from dataclasses import dataclass
 from typing import Any
-
-import numpy as np
 
 from fspo_core.prompts import CompactFormat
 from fspo_core.training.episodes import Episode, branch_of, context_of
 from fspo_core.types import Preference
 from fspo_core.worlds import language
-from fspo_core.worlds.base import Question, Values
+from fspo_core.worlds.base import Question, Values, seeded
+from fspo_core.worlds.nouns import plain_words
 from fspo_core.worlds.optimum import PosteriorReader
+from fspo_core.worlds.questions import sample_question
 from fspo_core.worlds.roleplay import Roleplay
-from fspo_core.worlds.topics import pick, plain_words, sample_question
+from fspo_core.worlds.wording import pick
 
 Parts = list[tuple[list[int], float]]  # token ids and the loss weight of each of them
 FEW_SHOT_TEXT_WEIGHT = 0.2  # of the tokens that do not decide an attribute
 DECIDING_TOKENS = 2  # first tokens of a sentence
 OPENING_ONLY = 0.5  # of the zero-shot rows
+INVENTED = 0.25  # of the nouns and of the verbs that are asked about: words nobody ever heard
 
 
 @dataclass(frozen=True, slots=True)
@@ -74,7 +76,7 @@ class Curriculum:
         self, step: int, progress: float, tokens: int
     ) -> tuple[list[Episode], list[Episode]]:
         """Zero-shot and few-shot episodes of about ``tokens`` tokens for one step."""
-        rng = np.random.default_rng([self.seed, 5, step])
+        rng = seeded("curriculum", self.seed, step)
         stage = stage_at(progress)
         plain: list[Episode] = []
         few: list[Episode] = []
@@ -89,7 +91,7 @@ class Curriculum:
         return plain, few
 
     def _exchange(
-        self, question: Question, values: Values, rng: np.random.Generator, stage: Stage
+        self, question: Question, values: Values, rng: random.Random, stage: Stage
     ) -> tuple[list[int], list[int]]:
         """A question and an answer to it, as ids, now and then about a word of random tokens.
 
@@ -100,15 +102,15 @@ class Curriculum:
         swaps: dict[int, list[int]] = {}
         if stage.foreign_words and self._stand_ins and rng.random() < stage.foreign_words:
             words = language.topic_words(question.text)
-            for word in rng.permutation(words)[:2]:
-                pattern = re.compile(rf"(?<![\w'’-]){re.escape(str(word))}(?![\w'’-])")
+            for word in rng.sample(words, min(2, len(words))):
+                pattern = re.compile(rf"(?<![\w'’-]){re.escape(word)}(?![\w'’-])")
                 if any(len(pattern.findall(text)) != 1 for text in texts):
                     continue
                 stand_in = pick(rng, self._stand_ins)
                 if any(stand_in in text for text in texts):
                     continue
                 texts = (pattern.sub(stand_in, texts[0]), pattern.sub(stand_in, texts[1]))
-                more = [pick(rng, self._next_tokens) for _ in range(int(rng.integers(0, 3)))]
+                more = [pick(rng, self._next_tokens) for _ in range(rng.randrange(0, 3))]
                 swaps[self.format.text(stand_in)[0]] = [pick(rng, self._first_tokens), *more]
         asked, ids = (
             [i for token in self.format.text(text) for i in swaps.get(token, [token])]
@@ -128,10 +130,10 @@ class Curriculum:
             since = 0 if i in self._enders else since + 1
         return marks
 
-    def zero_shot(self, rng: np.random.Generator, stage: Stage) -> Episode:
+    def zero_shot(self, rng: random.Random, stage: Stage) -> Episode:
         """A question and an answer, or its first sentence; half after a description of the user."""
         fmt = self.format
-        question = sample_question(rng, split="train")
+        question = sample_question(rng, split="train", invented=INVENTED)
         user = self.world.sample_user(rng, split="train")
         parts: Parts = []
         if rng.random() < 0.5:
@@ -148,7 +150,7 @@ class Curriculum:
 
     def few_shot(
         self,
-        rng: np.random.Generator,
+        rng: random.Random,
         stage: Stage,
         *,
         fixed_shots: int | None = None,
@@ -159,8 +161,8 @@ class Curriculum:
         ``swapped`` exchanges chosen and rejected in the context, for probes.
         """
         user = self.world.sample_user(rng, split="train")
-        n = fixed_shots or int(rng.integers(1, stage.max_shots + 1))
-        changes = int(rng.integers(1, 4)) if rng.random() < stage.minimal_pairs else None
+        n = fixed_shots or rng.randrange(1, stage.max_shots + 1)
+        changes = rng.randrange(1, 4) if rng.random() < stage.minimal_pairs else None
         pairs = self.world.sample_pairs(user, n, rng, split="train", changes=changes)
         shown = [p.preference for p in pairs]
         if swapped:
@@ -176,7 +178,7 @@ class Curriculum:
                 told = self.world.described_weights(means[k])
                 description += self.best_answer(told, rng, stage)
             branches.append(branch_of(ends[k], description))
-        for k in (n, int(rng.integers(1, n + 1)), int(rng.integers(1, n + 1))):
+        for k in (n, rng.randrange(1, n + 1), rng.randrange(1, n + 1)):
             branches.append(branch_of(ends[k], self.best_answer(means[k], rng, stage)))
         return Episode(context, branches)
 
@@ -186,13 +188,13 @@ class Curriculum:
         text = fmt.text(self.world.describe_weights(weights))
         return [([fmt.user], 0.0), ([*text, fmt.end], 1.0)]
 
-    def best_answer(self, weights: Any, rng: np.random.Generator, stage: Stage) -> Parts:
+    def best_answer(self, weights: Any, rng: random.Random, stage: Stage) -> Parts:
         """A new question, the best answer to it for these weights, and its end.
 
         Tokens that decide an attribute or name the topic weigh 1, the answer's other ones less.
         """
         fmt = self.format
-        question = sample_question(rng, split="train")
+        question = sample_question(rng, split="train", invented=INVENTED)
         values = self.world.best_values(weights, rng)
         asked, ids = self._exchange(question, values, rng, stage)
         opening = self._opening(ids)

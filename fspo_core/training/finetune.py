@@ -9,17 +9,18 @@ from.
 from __future__ import annotations
 
 import json
+import random
 from dataclasses import asdict, dataclass
 from pathlib import Path
 from typing import Any, Literal
 
-import numpy as np
 import torch
 from torch import Tensor
 
 from fspo_core.errors import TrainingError
 from fspo_core.modeling import load_base, new_adapter, save_adapter, with_adapter
 from fspo_core.prompts import CompactFormat
+from fspo_core.synthesis.loaders import load
 from fspo_core.training.episodes import Batch, Episode, branch_of, context_of
 from fspo_core.training.loop import LoopConfig, Metrics, run
 from fspo_core.training.objectives import (
@@ -29,6 +30,8 @@ from fspo_core.training.objectives import (
     token_logprobs,
 )
 from fspo_core.training.pretrain import pack
+from fspo_core.types import Preference, UserHistory
+from fspo_core.worlds.base import seeded
 from fspo_core.worlds.roleplay import Roleplay
 
 Objective = Literal["sft", "ipo"]
@@ -39,8 +42,9 @@ class TrainConfig:
     """One fine-tuning run.
 
     ``start`` names the adapter to start from (None: a new one on the base); for IPO it is also the
-    frozen reference. ``shots`` is the largest N; 0 makes the run not personal. ``beta``: IPO drives
-    the margin h to 1/(2 beta) nats.
+    frozen reference. ``data`` is a source of ``fspo_core.synthesis.loaders``; without one the pairs
+    are drawn from the Roleplay world. ``shots`` is the largest N; 0 makes the run not personal.
+    ``beta``: IPO drives the margin h to 1/(2 beta) nats.
     """
 
     checkpoint: Path
@@ -48,6 +52,7 @@ class TrainConfig:
     objective: Objective
     adapter: str
     start: str | None = None
+    data: str | None = None
     shots: int = 8
     pairs_per_user: int = 4
     tokens_per_step: int = 8000
@@ -61,14 +66,24 @@ class TrainConfig:
 
 
 class PreferenceEpisodes:
-    """Draws episodes of one user's pairs from the synthetic world."""
+    """Draws episodes of one user's pairs, from the synthetic world or from files."""
 
     def __init__(self, tokenizer: Any, config: TrainConfig) -> None:
         self.world, self.format, self.config = Roleplay(), CompactFormat(tokenizer), config
+        self.histories: list[UserHistory] = []
+        if config.data:
+            needed = config.shots + config.pairs_per_user
+            loaded = load(config.data).histories
+            self.histories = [h for h in loaded if len(h.preferences) >= needed]
+            if not self.histories:
+                raise TrainingError(
+                    f"no user of {config.data} has {needed} pairs ({config.shots} shots and "
+                    f"{config.pairs_per_user} to train on); it has {len(loaded)} users"
+                )
 
     def __call__(self, step: int) -> list[Episode]:
         """The episodes of one step."""
-        rng = np.random.default_rng([self.config.seed, 8, step])
+        rng = seeded("finetune", self.config.seed, step)
         episodes: list[Episode] = []
         budget = self.config.tokens_per_step
         while budget > 0:
@@ -76,27 +91,20 @@ class PreferenceEpisodes:
             budget -= len(episodes[-1])
         return episodes
 
-    def episode(self, rng: np.random.Generator) -> Episode:
+    def episode(self, rng: random.Random) -> Episode:
         """N shots, then K pairs on the first 1..N of them; for IPO chosen and rejected in turn.
 
         The shots compare random answers; the K pairs set the user's best answer beside a random
         one, so that their labels say more.
         """
-        n = int(rng.integers(1, self.config.shots + 1)) if self.config.shots else 0
-        user = self.world.sample_user(rng, split="train")
-        ipo = self.config.objective == "ipo"
-        labelled = self.world.sample_pairs(user, n, rng, split="train")
-        # IPO's pairs are worded alike: how a sentence is put is noise in their margin.
-        labelled += self.world.sample_pairs(
-            user, self.config.pairs_per_user, rng, split="train", best=True, alike=ipo
-        )
-        pairs = [pair.preference for pair in labelled]
+        n = rng.randrange(1, self.config.shots + 1) if self.config.shots else 0
+        pairs = self._pairs(n, rng)
         context, ends = context_of(
             self.format.opening(), [self.format.shot(i, p) for i, p in enumerate(pairs[:n], 1)]
         )
         episode = Episode(context)
         for k, pair in enumerate(pairs[n:]):
-            prefix = ends[n if k == 0 else int(rng.integers(min(1, n), n + 1))]
+            prefix = ends[n if k == 0 else rng.randrange(min(1, n), n + 1)]
             responses = (
                 (pair.chosen,) if self.config.objective == "sft" else (pair.chosen, pair.rejected)
             )
@@ -105,6 +113,20 @@ class PreferenceEpisodes:
                 answer = [*self.format.text(response), self.format.end]
                 episode.branches.append(branch_of(prefix, [(ask, 0.0), (answer, 1.0)]))
         return episode
+
+    def _pairs(self, shots: int, rng: random.Random) -> list[Preference]:
+        """``shots`` pairs of one user for the context, then those to train on."""
+        if self.histories:
+            history = self.histories[int(rng.random() * len(self.histories))]
+            return rng.sample(history.preferences, shots + self.config.pairs_per_user)
+        user = self.world.sample_user(rng, split="train")
+        pairs = self.world.sample_pairs(user, shots, rng, split="train")
+        # IPO's pairs are worded alike: how a sentence is put is noise in their margin.
+        alike = self.config.objective == "ipo"
+        pairs += self.world.sample_pairs(
+            user, self.config.pairs_per_user, rng, split="train", best=True, alike=alike
+        )
+        return [pair.preference for pair in pairs]
 
 
 def train(config: TrainConfig) -> None:

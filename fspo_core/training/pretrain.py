@@ -7,7 +7,6 @@ from dataclasses import asdict, dataclass
 from pathlib import Path
 from typing import Any
 
-import numpy as np
 import torch
 from transformers import AutoTokenizer
 
@@ -16,6 +15,7 @@ from fspo_core.training.curriculum import Curriculum, Stage
 from fspo_core.training.episodes import Batch, Episode, collate
 from fspo_core.training.loop import LoopConfig, Metrics, run
 from fspo_core.training.objectives import likelihood_loss, token_logprobs
+from fspo_core.worlds.base import seeded
 from fspo_core.worlds.roleplay import Roleplay
 
 
@@ -46,7 +46,7 @@ class PretrainConfig:
 def corpus(n: int, seed: int) -> Iterator[str]:
     """``n`` questions and as many answers, for the tokenizer."""
     world = Roleplay()
-    rng = np.random.default_rng([seed, 6])
+    rng = seeded("corpus", seed)
     user = world.sample_users(1, split="train", seed=seed)[0]
     for question in world.sample_questions(n, split="train", seed=seed):
         yield question.text
@@ -130,7 +130,7 @@ class LabelProbe:
     def batches(self, shots: int, swapped: bool) -> list[Batch]:
         """Direct-answer and description branches of held-out seeds."""
         c = self.curriculum
-        rng = np.random.default_rng([self.seed, 7, shots])
+        rng = seeded("probe", self.seed, shots)
         episodes = []
         for _ in range(self.users):
             episode = c.few_shot(rng, Stage(1.0, shots, 0.0), fixed_shots=shots, swapped=swapped)

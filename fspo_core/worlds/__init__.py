@@ -6,11 +6,15 @@ from functools import cache
 
 from fspo_core.errors import WorldError
 from fspo_core.worlds.base import GateResult, Question, Split, User, World
+from fspo_core.worlds.elix import ElixEasy, ElixHard
+from fspo_core.worlds.reviews import Reviews
 from fspo_core.worlds.roleplay import Roleplay
 
 __all__ = ["WORLDS", "GateResult", "Question", "Split", "User", "World", "get_world"]
 
-WORLDS = {"roleplay": Roleplay}
+WORLDS: dict[str, type[World]] = {
+    world.name: world for world in (Reviews, ElixEasy, ElixHard, Roleplay)
+}
 
 
 @cache

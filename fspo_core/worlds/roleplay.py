@@ -1,316 +1,420 @@
-"""The Roleplay world: everyday questions, users who differ in style and in viewpoint.
+"""The Roleplay world: everyday questions, 1,500 personas who differ in style and in values.
 
-An answer has a tone, a format, an example or a reason, an ending (style), and takes a stand on two
-of four matters: money, company, start, means (viewpoint). A user's reward is linear in these; the
-population leans (``LEAN``), so that a good answer for everybody exists. Labels follow Bradley-Terry
-on the reward difference (Bradley and Terry, 1952; FSPO, arXiv 2502.19312, section 3).
+An answer has a tone, a format and a length, makes one remark (an example or a reason, plain or
+elaborate words, a question back or a summary) and takes a stand on two of eight values. A user's
+reward is linear in these; the population leans (``LEAN``), so that a good answer for everybody
+exists. Age, region and gender carry no reward. Labels follow Bradley-Terry on the reward difference
+(Bradley and Terry, 1952; FSPO, arXiv 2502.19312, sections 3 and 5).
 """
 
 from __future__ import annotations
 
+import random
 import re
 import zlib
 from collections.abc import Sequence
-from dataclasses import dataclass
 from functools import cache
-from itertools import pairwise
+from itertools import accumulate, combinations, product
+from typing import Any
 
 import numpy as np
+from numpy.typing import NDArray
 
-from fspo_core.types import Preference, UserHistory
 from fspo_core.worlds import language
-from fspo_core.worlds.base import GateResult, LatentPair, Question, Split, User, Values
-from fspo_core.worlds.topics import load_toml, pick, sample_question, to_second_person, wordings
+from fspo_core.worlds.base import (
+    GATE_PENALTY,
+    Detector,
+    GateResult,
+    Question,
+    Split,
+    User,
+    Values,
+    World,
+    seeded,
+    weighted_choice,
+)
+from fspo_core.worlds.detectors import CueDetector, cue_counter, sign, without_echo
+from fspo_core.worlds.nouns import to_second_person
+from fspo_core.worlds.questions import categories, sample_question
+from fspo_core.worlds.wording import content_hash, load_folder, load_toml, pick, wordings
 
-STYLE = ("tone", "format", "support", "ending")
-VIEWPOINT = ("money", "company", "start", "means")
-ATTRIBUTES = STYLE + VIEWPOINT
+STYLE = ("tone", "format", "length")
+REMARK = ("support", "register", "ending")
+VALUES = (
+    "thrift", "sociability", "caution", "outdoors", "handson", "technology", "family", "time",
+)  # fmt: skip
+ATTRIBUTES = STYLE + REMARK + VALUES
+VALUES_PER_ANSWER = 2
 # Probability that a user who cares about the attribute likes its plus pole.
 LEAN = {
-    "tone": 0.65, "format": 0.60, "support": 0.60, "ending": 0.40,
-    "money": 0.65, "company": 0.50, "start": 0.60, "means": 0.50,
+    "tone": 0.62, "format": 0.58, "length": 0.45, "support": 0.60, "register": 0.62,
+    "ending": 0.42, "thrift": 0.60, "sociability": 0.55, "caution": 0.60, "outdoors": 0.55,
+    "handson": 0.58, "technology": 0.45, "family": 0.60, "time": 0.42,
 }  # fmt: skip
-MAGNITUDES = (0.0, 1.0, 2.0)
-MAGNITUDE_PROBABILITIES = (0.15, 0.35, 0.50)
-VIEWPOINTS_PER_ANSWER = 2
-LABEL_TEMPERATURE = 1.0  # P(first chosen) = sigmoid((r1 - r2) / temperature)
-GATE_PENALTY = 100.0  # below any reward a text that passes can have
-TAIL_PROBABILITY = 0.3
-
-
-@dataclass(frozen=True, slots=True)
-class _Pole:
-    """One side of an attribute: its name in descriptions, its cues, its wordings by slot."""
-
-    likes: str
-    cues: re.Pattern[str] | None
-    lists: dict[str, tuple[str, ...]]
+MAGNITUDES = (0.0, 1.0, 4.0)
+MAGNITUDE_PROBABILITIES = (0.55, 0.25, 0.20)
+LABEL_TEMPERATURE = 1.5
+STRUCTURE_LIKES = {
+    ("format", 1): "numbered steps", ("format", -1): "one paragraph",
+    ("length", 1): "long answers", ("length", -1): "short answers",
+}  # fmt: skip
+AGES = (
+    "in their twenties",
+    "in their thirties",
+    "in their forties",
+    "in their fifties",
+    "over sixty",
+)
+REGIONS = ("Africa", "Asia", "Europe", "Latin America", "North America")
+GENDERS = ("woman", "man")
+PERSONAS_PER_COMBINATION = 30
+BANK_FORMS = ("how", "should", "help", "plan", "what", "recommend")  # fit for a study's bank
+SHORT_FORMS_WITH_BODY = frozenset(("should", "feel", "why_doing", "why_thing", "which", "compare"))
+LONG_WORDS, LONG_SENTENCES = 82, 7  # from how many on an answer is a long one
+MOST_WORDS, MOST_TRIES = 125, 12
+LEAD_IN = 0.5  # of the openings begin with a word or two of greeting
+TIPS = 2
 
 
 @cache
-def _poles() -> dict[tuple[str, int], _Pole]:
-    poles = {}
-    for attribute, entry in load_toml("advice.toml").items():
-        for side, sign in (("plus", 1), ("minus", -1)):
-            pole = entry[side]
-            cues = [c for c in pole["cues"] if c not in ("1. ", "?$")]
-            pattern = "|".join(re.escape(c.strip()) for c in sorted(cues, key=len, reverse=True))
-            lists = {k: tuple(v) for k, v in pole.items() if isinstance(v, list) and k != "cues"}
-            poles[attribute, sign] = _Pole(
-                pole["likes"], re.compile(rf"\b(?:{pattern})s?(?!\w)") if cues else None, lists
-            )
-    return poles
+def _lexicon() -> dict[str, dict[str, Any]]:
+    return {
+        f"{attribute}.{side}": pole
+        for attribute, sides in load_toml("roleplay/lexicon.toml").items()
+        for side, pole in sides.items()
+    }
 
 
-def _sigmoid(x: float) -> float:
-    return float(1.0 / (1.0 + np.exp(-x)))
+@cache
+def _detector(detector: Detector) -> CueDetector:
+    return CueDetector(_lexicon(), detector)
+
+
+@cache
+def _style(path: str, split: Split) -> Sequence[str]:
+    attribute, side, key = path.split(".")
+    return wordings(load_folder("roleplay/frames")["style"][attribute][side][key], split)
+
+
+@cache
+def _form(path: str, split: Split) -> Sequence[str]:
+    form, key = path.split(".")
+    return wordings(load_folder("roleplay/frames")["forms"][form][key], split)
+
+
+@cache
+def _category(path: str, split: Split, with_thing: bool) -> Sequence[str]:
+    """Sentences of a category, with those that name a thing or without them."""
+    entry: Any = load_folder("roleplay/categories")
+    for part in path.split("."):
+        entry = entry[part]
+    # Each kind is divided by itself, so that both splits have both.
+    general = wordings([s for s in entry if "{thing}" not in s], split)
+    if not with_thing:
+        return general
+    return [*wordings([s for s in entry if "{thing}" in s] or entry, split), *general]
 
 
 def _level(weight: float) -> tuple[int, int]:
     """How strongly a description tells a weight (0 unsaid, 1, 2 "really"), and its sign."""
-    return int(abs(weight) >= 0.5) + int(abs(weight) >= 1.25), 1 if weight > 0 else -1
+    return int(abs(weight) >= 0.5) + int(abs(weight) >= 2.5), 1 if weight > 0 else -1
 
 
-class Roleplay:
+class Roleplay(World):
     """The world; stateless. See ``fspo_core.worlds.base.World`` for the interface."""
 
-    name: str = "roleplay"
-    attributes: tuple[str, ...] = ATTRIBUTES
+    name = "roleplay"
+    attributes = ATTRIBUTES
+    temperature = LABEL_TEMPERATURE
 
-    # -- users ---------------------------------------------------------------------------------
+    def all_values(self) -> list[Values]:
+        """Every style, one of the remarks, two of the values: 5,376 kinds of answer."""
+        remarks = [
+            tuple(s if i == j else 0 for j in range(len(REMARK)))
+            for i in range(len(REMARK))
+            for s in (1, -1)
+        ]
+        stances = [
+            tuple(dict(zip(pair, signs, strict=True)).get(i, 0) for i in range(len(VALUES)))
+            for pair in combinations(range(len(VALUES)), VALUES_PER_ANSWER)
+            for signs in product((1, -1), repeat=VALUES_PER_ANSWER)
+        ]
+        styles = product((1, -1), repeat=len(STYLE))
+        return [(*s, *r, *v) for s in styles for r in remarks for v in stances]
 
-    def sample_weights(self, rng: np.random.Generator) -> tuple[float, ...]:
-        """One user's weights from the population's prior, shape (8,)."""
-        signs = np.where(rng.random(len(ATTRIBUTES)) < [LEAN[a] for a in ATTRIBUTES], 1.0, -1.0)
-        magnitudes = rng.choice(MAGNITUDES, size=len(ATTRIBUTES), p=MAGNITUDE_PROBABILITIES)
-        return tuple(float(w) for w in signs * magnitudes)
+    # -- users ----------------------------------------------------------------------------------
+
+    def sample_weights(self, rng: random.Random) -> tuple[float, ...]:
+        """One user's weights from the population's prior."""
+        steps = tuple(accumulate(MAGNITUDE_PROBABILITIES))
+        weights = []
+        for attribute in ATTRIBUTES:
+            likes = 1.0 if rng.random() < LEAN[attribute] else -1.0
+            weights.append(likes * MAGNITUDES[weighted_choice(rng, steps)])
+        return tuple(w + 0.0 for w in weights)
+
+    def prior(self, particles: int, seed: int) -> NDArray[np.float64]:
+        """See ``World.prior``."""
+        rng = seeded(self.name, "prior", seed)
+        return np.array([self.sample_weights(rng) for _ in range(particles)])
 
     def combination_is_heldout(self, weights: Sequence[float]) -> bool:
-        """Whether this combination of likes and dislikes is never seen in training (a quarter)."""
-        signs = bytes(int(np.sign(w)) + 1 for w in weights)
-        return zlib.crc32(signs) % 4 == 0
+        """Whether this combination of likes and dislikes is never seen in training (a seventh)."""
+        signs = bytes((w > 0) - (w < 0) + 1 for w in weights)
+        return zlib.crc32(signs) % 7 == 0
 
-    def sample_user(self, rng: np.random.Generator, *, split: Split) -> User:
-        """One user whose combination of likes belongs to ``split``."""
+    def _weights_of(self, rng: random.Random, split: Split) -> tuple[float, ...]:
         weights = self.sample_weights(rng)
         while self.combination_is_heldout(weights) != (split == "heldout"):
             weights = self.sample_weights(rng)
-        code = zlib.crc32(np.asarray([*weights, rng.random()]).tobytes())
-        return User(f"roleplay-{split}-{code:08x}", weights)
+        return weights
 
-    def sample_users(self, n: int, *, split: Split, seed: int) -> list[User]:
-        """``n`` users; the same for the same seed."""
-        rng = np.random.default_rng([seed, 1, split == "heldout"])
-        return [self.sample_user(rng, split=split) for _ in range(n)]
+    def sample_user(self, rng: random.Random, *, split: Split) -> User:
+        """See ``World.sample_user``; the persona is drawn apart from the likes."""
+        weights = self._weights_of(rng, split)
+        code = f"{rng.getrandbits(40):010x}"
+        persona = persona_text(pick(rng, GENDERS), pick(rng, AGES), pick(rng, REGIONS))
+        return User(f"roleplay-{split}-{code}", weights, persona)
 
-    def describe(self, user: User) -> str:
-        """The user in plain words."""
-        return self.describe_weights(user.weights)
+    def population(self) -> dict[Split, list[User]]:
+        """1,500 personas, 30 for each combination of age, region and gender, one in six held out.
+
+        Likes are drawn apart from age, region and gender: these carry no reward.
+        """
+        users: dict[Split, list[User]] = {"train": [], "heldout": []}
+        rng = seeded(self.name, "population")
+        for gender, age, region in product(GENDERS, AGES, REGIONS):
+            for i in range(PERSONAS_PER_COMBINATION):
+                split: Split = "heldout" if i % 6 == 5 else "train"
+                number = len(users["train"]) + len(users["heldout"])
+                users[split].append(
+                    User(
+                        f"roleplay-{number:04}", self._weights_of(rng, split),
+                        persona_text(gender, age, region),
+                    )
+                )  # fmt: skip
+        return users
 
     def describe_weights(self, weights: Sequence[float]) -> str:
         """Likes in a fixed order, "really" where strong; weights may be a posterior mean."""
         likes = [
-            ("really " if level > 1 else "") + _poles()[attribute, sign].likes
-            for attribute, (level, sign) in zip(ATTRIBUTES, map(_level, weights), strict=True)
+            ("really " if level > 1 else "") + _likes(attribute, side)
+            for attribute, (level, side) in zip(ATTRIBUTES, map(_level, weights), strict=True)
             if level
         ]
         return f"Likes {', '.join(likes)}." if likes else "Likes anything."
 
     def described_weights(self, weights: Sequence[float]) -> tuple[float, ...]:
-        """The weights as a description tells them: 0, 1 or 2 with their sign."""
-        return tuple(float(level * sign) for level, sign in map(_level, weights))
+        """The weights as a description tells them."""
+        return tuple(MAGNITUDES[level] * side for level, side in map(_level, weights))
 
-    # -- questions and responses ---------------------------------------------------------------
+    # -- questions and responses ----------------------------------------------------------------
 
-    def sample_questions(self, n: int, *, split: Split, seed: int) -> list[Question]:
-        """``n`` questions on topics of ``split``; the same for the same seed."""
-        rng = np.random.default_rng([seed, 2, split == "heldout"])
-        return [sample_question(rng, split=split) for _ in range(n)]
-
-    def sample_values(self, rng: np.random.Generator) -> Values:
-        """Attribute values of a random answer: every style pole, two viewpoints."""
-        values = np.where(rng.random(len(ATTRIBUTES)) < 0.5, 1, -1)
-        silent = rng.permutation(len(VIEWPOINT))[VIEWPOINTS_PER_ANSWER:] + len(STYLE)
-        values[silent] = 0
-        return tuple(int(v) for v in values)
-
-    def best_values(self, weights: Sequence[float], rng: np.random.Generator) -> Values:
-        """The values of highest reward for these weights; ties broken at random."""
-        w = np.asarray(weights)
-        values = np.where(w == 0, np.where(rng.random(w.size) < 0.5, 1, -1), np.sign(w)).astype(int)
-        strength = np.abs(w[len(STYLE) :]) + 1e-6 * rng.random(len(VIEWPOINT))
-        values[np.argsort(-strength)[VIEWPOINTS_PER_ANSWER:] + len(STYLE)] = 0
-        return tuple(int(v) for v in values)
+    def sample_question(self, rng: random.Random, *, split: Split) -> Question:
+        """See ``fspo_core.worlds.questions``."""
+        return sample_question(rng, split=split)
 
     def respond(
-        self, question: Question, values: Values, rng: np.random.Generator, *, split: Split
+        self, question: Question, values: Values, rng: random.Random, *, split: Split
     ) -> str:
-        """An answer in good English with these attribute values."""
-        tone, form, support, ending = values[: len(STYLE)]
-        opening = pick(rng, wordings(_poles()["tone", tone].lists[question.kind], split)).format(
-            clause=question.echo, np=question.echo, q=question.echo
-        )
-        points = []
-        spoken = [(a, v) for a, v in zip(VIEWPOINT, values[len(STYLE) :], strict=True) if v]
-        for i in rng.permutation(len(spoken)):
-            pole = _poles()[spoken[i]]
-            sentence = pick(rng, wordings(pole.lists["core"], split))
-            if rng.random() < TAIL_PROBABILITY:
-                sentence += ", " + pick(rng, wordings(pole.lists["tail"], split))
-            points.append(sentence + ".")
-        points.append(pick(rng, wordings(_poles()["support", support].lists["any"], split)))
-        close = pick(rng, wordings(_poles()["ending", ending].lists["any"], split))
-        if form > 0:
-            numbered = "\n".join(f"{i}. {point}" for i, point in enumerate(points, 1))
-            return f"{opening}\n{numbered}\n{close}"
-        return " ".join([opening, *points, close])
+        """See ``World.respond``. Opening, body in the question's form, values and remark, tips."""
+        for _ in range(MOST_TRIES):
+            text = self._compose(question, values, rng, split)
+            words = len(text.split()) - text.count("\n") * (values[1] > 0)
+            if LONG_WORDS <= words <= MOST_WORDS if values[2] > 0 else words < LONG_WORDS:
+                break
+        return text
+
+    def _compose(self, question: Question, values: Values, rng: random.Random, split: Split) -> str:
+        slots, form = question.slots, question.form
+        tone, numbered, length = values[: len(STYLE)]
+        long, has_thing = length > 0, "thing" in slots
+        kind, named = _opening_slots(form, slots)
+        opening = pick(rng, _style(f"tone.{_side(tone)}.{kind}", split))
+        if rng.random() < LEAD_IN:
+            opening = _led_in(pick(rng, _style(f"tone.{_side(tone)}.lead", split)), opening)
+        opening = _fill(opening, named)
+        points, closing = [], ""
+        for attribute, value in zip(VALUES, values[-len(VALUES) :], strict=True):
+            if value:
+                path = f"{question.category}.{attribute}.{_side(value)}"
+                points.append(_fill(pick(rng, _category(path, split, has_thing)), slots))
+        for attribute, value in zip(REMARK, values[len(STYLE) : -len(VALUES)], strict=True):
+            if value and attribute == "ending":
+                closing = pick(rng, _style(f"ending.{_side(value)}.any", split))
+            elif value:
+                points.append(self._remark(attribute, value, question.category, rng, split))
+        lead = self._body(form, slots, rng, split, long)
+        if long:
+            points += self._tips(question.category, slots, rng, split)
+        rng.shuffle(points)
+        lines = [*lead, *points]
+        if numbered > 0:
+            text = "\n".join(f"{i}. {line}" for i, line in enumerate(lines, 1))
+            return "\n".join(part for part in (opening, text, closing) if part)
+        return " ".join(part for part in (opening, *lines, closing) if part)
+
+    @staticmethod
+    def _body(
+        form: str, slots: dict[str, str], rng: random.Random, split: Split, long: bool
+    ) -> list[str]:
+        """Sentences that answer in the form of the question; circumstances are named once only."""
+        if "act" in slots:
+            slots = {**slots, "clause": slots["act"]}
+        if form == "plan":
+            keys = ("first", "middle", "last") if long else ("first", "last")
+            return [_fill(pick(rng, _form(f"plan.{key}", split)), slots) for key in keys]
+        if not long and form not in SHORT_FORMS_WITH_BODY:
+            return []
+        return [_fill(pick(rng, _form(f"{form}.body", split)), slots)]
+
+    @staticmethod
+    def _tips(category: str, slots: dict[str, str], rng: random.Random, split: Split) -> list[str]:
+        tips = _category(f"{category}.tips", split, "thing" in slots)
+        return [_fill(tips[i], slots) for i in rng.sample(range(len(tips)), min(TIPS, len(tips)))]
+
+    @staticmethod
+    def _remark(attribute: str, value: int, category: str, rng: random.Random, split: Split) -> str:
+        if attribute == "support" and value > 0:
+            return pick(rng, _category(f"{category}.examples", split, False))
+        return pick(rng, _style(f"{attribute}.{_side(value)}.any", split))
+
+    # -- reward of any text ---------------------------------------------------------------------
+
+    def detect(self, question_text: str, response_text: str, detector: Detector) -> Values:
+        """Attribute values read off a text, each -1, 0 or +1.
+
+        Echoes of the question do not count.
+        """
+        response = response_text.strip()
+        counts = _detector(detector).count(without_echo(question_text, response))
+        lines = [line for line in response.splitlines() if line.strip()]
+        numbers = len(re.findall(r"(?m)^\s*\d+[.)]\s", response))
+        sentences = language.sentences_of(response)
+        last = " ".join(sentences[-1:])
+        end = _detector(detector).count(last)
+        if detector == "a":
+            form = 1 if numbers > 1 else -1
+            length = 1 if len(response.split()) - numbers >= LONG_WORDS else -1
+            question_back = response.endswith("?")
+        else:
+            form = 1 if len(lines) > 2 else -1
+            length = 1 if len(sentences) >= LONG_SENTENCES else -1
+            question_back = end["ending.plus"] > 0 and "?" in last
+        ending = 1 if question_back else -1 if end["ending.minus"] else 0
+        read = {a: sign(counts, f"{a}.plus", f"{a}.minus") for a in ATTRIBUTES}
+        read |= {"format": form, "length": length, "ending": ending}
+        return tuple(read[attribute] for attribute in ATTRIBUTES)
+
+    def reward(
+        self, user: User, question_text: str, response_text: str, detector: Detector | None = None
+    ) -> float:
+        """See ``World.reward``. More values or remarks than an answer has: the least liked count.
+
+        So nobody gains by stating everything.
+        """
+        readers: tuple[Detector, ...] = (detector,) if detector else ("a", "b")
+        total = 0.0
+        for reader in readers:
+            values = self.detect(question_text, response_text, reader)
+            terms = [w * v for w, v in zip(user.weights, values, strict=True)]
+            total += sum(terms[: len(STYLE)])
+            for start, stop, most in (
+                (len(STYLE), len(STYLE) + len(REMARK), 1),
+                (len(STYLE) + len(REMARK), len(ATTRIBUTES), VALUES_PER_ANSWER),
+            ):
+                stated = sorted(terms[i] for i in range(start, stop) if values[i])
+                total += sum(stated[:most])
+        reward = total / len(readers)
+        return reward if self.gate(question_text, response_text).ok else reward - GATE_PENALTY
+
+    def cues(self, question_text: str) -> list[str]:  # noqa: ARG002 - the same for all
+        """See ``World.cues``."""
+        return [cue for d in ("a", "b") for cue in _detector(d).cues if cue != "?"]
+
+    def gate(self, question_text: str, response_text: str) -> GateResult:
+        """See ``fspo_core.worlds.language.check``."""
+        counter = cue_counter(_detector("a"), _detector("b"))
+        return language.check(question_text, response_text, count_cues=counter)
+
+    # -- for studies ----------------------------------------------------------------------------
 
     def everyday_pairs(self, n: int, *, seed: int) -> list[tuple[str, str, str]]:
         """(question, response, another response) on the hand-written matters of everyday life.
 
-        The responses differ in five attributes: few labels are to tell much.
+        The responses differ in up to five attributes: few labels are to tell much.
         """
-        rng = np.random.default_rng([seed, 9])
-        content = load_toml("questions.toml")
-        phrases = rng.permutation(content["life"])[:n]
+        rng = seeded(self.name, "everyday", seed)
         made = []
-        for phrase in phrases:
-            clause = str(phrase)
-            text = str(pick(rng, content["clause"][:6:2])).format(clause=clause)
-            question = Question(text, "clause", to_second_person(clause))
+        life = [(c, p) for c, ps in load_toml("roleplay/general.toml")["life"].items() for p in ps]
+        for category, clause in rng.sample(life, n):
+            text = pick(rng, _form("how.questions", "train")).replace("{clause}", clause)
+            slots = {"clause": to_second_person(clause)}
+            question = Question(text, "how", category, slots)
             first = self.sample_values(rng)
-            values = (first, self.vary(first, 5, rng))
-            one, other = (self.respond(question, v, rng, split="train") for v in values)
-            made.append((text, one, other))
+            other = self.vary(first, 3, rng)
+            one, two = (self.respond(question, v, rng, split="train") for v in (first, other))
+            made.append((text, one, two))
         return made
 
-    # -- labels --------------------------------------------------------------------------------
+    def everyday_questions(self, n: int, *, seed: int) -> list[str]:
+        """Questions on the categories' own topics as a study may ask them: typed with care."""
+        rng = seeded(self.name, "everyday questions", seed)
+        asked: dict[str, str] = {}  # one a category, as long as there are enough
+        while len(asked) < n:
+            question = self.sample_question(rng, split="train")
+            careful = question.text[0].isupper() and question.text[-1] in "?."
+            key = question.category if n <= len(categories()) else question.text
+            fits = question.form in BANK_FORMS and question.category in categories()
+            if careful and fits and len(question.text.split()) <= 12:
+                asked.setdefault(key, question.text)
+        return list(asked.values())
 
-    def latent_reward(self, weights: Sequence[float], values: Values) -> float:
-        """Reward of attribute values: the weighted sum."""
-        return float(np.dot(weights, values))
-
-    def label_probability(self, user: User, first: Values, second: Values) -> float:
-        """P(first is chosen over second), Bradley-Terry on the latent rewards."""
-        gap = self.latent_reward(user.weights, first) - self.latent_reward(user.weights, second)
-        return _sigmoid(gap / LABEL_TEMPERATURE)
-
-    def vary(self, values: Values, changes: int, rng: np.random.Generator) -> Values:
-        """The values with ``changes`` attributes turned; a viewpoint may change its matter."""
-        new = list(values)
-        spoken = [i for i in range(len(STYLE), len(ATTRIBUTES)) if values[i]]
-        places = [*range(len(STYLE)), *spoken]
-        for place in rng.permutation(len(places))[:changes]:
-            i = places[place]
-            silent = [j for j in range(len(STYLE), len(ATTRIBUTES)) if not new[j]]
-            if i >= len(STYLE) and rng.random() < 0.5:
-                new[pick(rng, silent)] = 1 if rng.random() < 0.5 else -1
-                new[i] = 0
-            else:
-                new[i] = -new[i]
-        return tuple(new)
-
-    def sample_pairs(
-        self,
-        user: User,
-        n: int,
-        rng: np.random.Generator,
-        *,
-        split: Split,
-        changes: int | None = None,
-        wording: Split | None = None,
-        best: bool = False,
-        alike: bool = False,
-    ) -> list[LatentPair]:
-        """``n`` pairs of answers to one question each, labelled by the user.
-
-        Two random answers, or, with ``changes``, answers that differ in so many attributes, or,
-        with ``best``, the user's best answer and a random one.
-        ``wording`` is the split of the answers' sentences, ``split`` unless given. ``alike``: both
-        answers are worded by the same random draws, so that they differ where their attributes do.
-        """
-        pairs = []
-        for _ in range(n):
-            question = sample_question(rng, split=split)
-            first = self.best_values(user.weights, rng) if best else self.sample_values(rng)
-            second = self.vary(first, changes, rng) if changes else self.sample_values(rng)
-            if rng.random() >= self.label_probability(user, first, second):
-                first, second = second, first
-            draws = (rng, rng)
-            if alike:
-                seed = int(rng.integers(2**31))
-                draws = (np.random.default_rng(seed), np.random.default_rng(seed))
-            chosen, rejected = (
-                self.respond(question, values, draw, split=wording or split)
-                for values, draw in zip((first, second), draws, strict=True)
-            )
-            pairs.append(LatentPair(Preference(question.text, chosen, rejected), first, second))
-        return pairs
-
-    def history(
-        self, user: User, n: int, *, split: Split, seed: int, wording: Split | None = None
-    ) -> UserHistory:
-        """A user's first ``n`` labelled pairs; the same for the same seed."""
-        rng = np.random.default_rng([seed, 3, zlib.crc32(user.user_id.encode())])
-        pairs = self.sample_pairs(user, n, rng, split=split, wording=wording)
-        return UserHistory(user.user_id, tuple(pair.preference for pair in pairs))
-
-    # -- reward of any text --------------------------------------------------------------------
-
-    def detect(self, question_text: str, response_text: str) -> Values:
-        """Attribute values read off a text, each -1, 0 or +1; echoes of the question are not."""
-        text = _without_echo(question_text, response_text).lower()
-        values = []
-        for attribute in ATTRIBUTES:
-            if attribute == "format":
-                values.append(1 if len(re.findall(r"(?m)^\s*\d+[.)]\s", response_text)) > 1 else -1)
-                continue
-            if attribute == "ending" and response_text.rstrip().endswith("?"):
-                values.append(1)
-                continue
-            counts = [
-                len(pattern.findall(text)) if (pattern := _poles()[attribute, s].cues) else 0
-                for s in (1, -1)
-            ]
-            values.append(int(np.sign(counts[0] - counts[1])))
-        return tuple(values)
-
-    def gate(self, question_text: str, response_text: str) -> GateResult:
-        """Quality of a text, whatever its style: ``fspo_core.worlds.language.check``."""
-        return language.check(question_text, response_text)
-
-    def reward(self, user: User, question_text: str, response_text: str) -> float:
-        """Reward of any text. Stating more than two viewpoints counts the two liked least."""
-        values = np.asarray(self.detect(question_text, response_text))
-        terms = np.asarray(user.weights) * values
-        stated = np.sort(terms[len(STYLE) :][values[len(STYLE) :] != 0])[:VIEWPOINTS_PER_ANSWER]
-        reward = float(terms[: len(STYLE)].sum() + stated.sum())
-        return reward if self.gate(question_text, response_text).ok else reward - GATE_PENALTY
+    def fingerprint(self) -> dict[str, Any]:
+        """See ``World.fingerprint``."""
+        return {
+            "lean": LEAN, "magnitudes": MAGNITUDES, "probabilities": MAGNITUDE_PROBABILITIES,
+            "temperature": LABEL_TEMPERATURE, "values_per_answer": VALUES_PER_ANSWER,
+            "content": content_hash("roleplay", "roleplay/categories", "roleplay/frames"),
+        }  # fmt: skip
 
 
-def _without_echo(question_text: str, response_text: str) -> str:
-    """The response without what it repeats of the question.
-
-    "plan a party" in a question must not make its answer count as one that plans first. Taken out
-    are runs of two or more of the question's words with a topic word among them and, in the first
-    sentence, its topic words alone.
-    """
-    asked = [_plain(word) for word in language.words_of(question_text)]
-    topic = {_plain(word) for word in language.topic_words(question_text)}
-    pairs = {(a, b) for a, b in pairwise(asked) if a in topic or b in topic}
-    tokens = re.findall(r"\w+(?:['’]\w+)*|\W+", response_text)
-    at = [i for i, token in enumerate(tokens) if token[0].isalnum()]
-    first_end = next((i for i, t in enumerate(tokens) if re.search(r"[.!?]\s", t)), len(tokens))
-    drop = {i for i in at if i < first_end and _plain(tokens[i]) in topic}
-    for left, right in pairwise(at):
-        if (_plain(tokens[left]), _plain(tokens[right])) in pairs:
-            drop |= {left, right}
-    return "".join(" _ " if i in drop else token for i, token in enumerate(tokens))
+def persona_text(gender: str, age: str, region: str) -> str:
+    """Who somebody is, in words that carry no reward: "A woman in her thirties from Asia"."""
+    whose = age.replace("their", "her" if gender == "woman" else "his")
+    return f"A {gender} {whose} from {region}"
 
 
-_PERSON = {"i": "you", "me": "you", "my": "your", "am": "are", "myself": "yourself", "our": "your"}
+def _led_in(lead: str, sentence: str) -> str:
+    """ "Oh, what a lovely idea": the sentence after a lead-in, "I" and slots as they are."""
+    if re.match(r"\w+[,!]", sentence):  # it has one of its own
+        return sentence
+    keep = re.match(r"I\b|\{", sentence)
+    return f"{lead}, {sentence if keep else sentence[0].lower() + sentence[1:]}"
 
 
-def _plain(word: str) -> str:
-    word = word.lower()
-    return _PERSON.get(word, word)
+def _side(value: int) -> str:
+    return "plus" if value > 0 else "minus"
+
+
+def _likes(attribute: str, side: int) -> str:
+    return STRUCTURE_LIKES.get((attribute, side)) or str(
+        _lexicon()[f"{attribute}.{_side(side)}"]["likes"]
+    )
+
+
+def _opening_slots(form: str, slots: dict[str, str]) -> tuple[str, dict[str, str]]:
+    """Which openings fit a form, and what stands in their slots."""
+    if form == "why_doing":
+        return "thing", {"thing": slots["gerund"]}
+    if form == "which":
+        return "choose", slots
+    return ("two" if "thing2" in slots else "clause" if "clause" in slots else "thing"), slots
+
+
+def _fill(sentence: str, slots: dict[str, str]) -> str:
+    """The sentence with its slots filled; a capital at its head."""
+    for name, phrase in slots.items():
+        if name in sentence:
+            sentence = sentence.replace(f"{{{name}}}", phrase)
+    return sentence if sentence[0].isupper() else sentence[0].upper() + sentence[1:]

@@ -118,7 +118,7 @@ def test_gates_stand_beside_the_bayes_optimal_reader(folder: Path) -> None:
 def test_specimens_show_the_labels_and_leave_room_for_a_verdict(folder: Path) -> None:
     text = specimens_markdown(LocalEngine(folder), count=2, seed=1, shots=2)
     assert text.count("Verdict:") == 2
-    assert text.count("rather than") == 4
+    assert text.count("\n\nrather than\n\n") == 4
 
 
 def test_the_commands_write_figures_a_report_and_its_plot(folder: Path, tmp_path: Path) -> None:

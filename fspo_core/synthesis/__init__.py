@@ -1,0 +1,1 @@
+"""Preference data at scale: written from the worlds, read from files, and audited."""

@@ -137,7 +137,7 @@ def sample_question(rng: random.Random, *, split: Split, invented: float = 0.0) 
     kinds = _kinds_of(category)
     candidates = [g for g in groups(category, split) if g.things or kinds]
     group = pick(rng, candidates)
-    mine = form != "why_doing"  # "why do people bake my bread" is nobody's question
+    mine = not form.startswith("why_")  # "why do people bake my bread" is nobody's question
     thing = _sample_thing(rng, group, kinds, split=split, invented=invented, mine=mine)
     slots = {"thing": to_second_person(thing)}
     topics: tuple[str, ...] = (head_noun(thing),)
@@ -149,13 +149,12 @@ def sample_question(rng: random.Random, *, split: Split, invented: float = 0.0) 
             base, _, _, gerund = pick(rng, group.verbs)
         clause, tail = f"{base} {thing}", ""
         slots["act"] = to_second_person(clause)
-        if form == "why_doing":
-            slots["gerund"] = to_second_person(f"{gerund} {thing}")
-        elif rng.random() < CIRCUMSTANCE:
+        if form != "why_doing" and rng.random() < CIRCUMSTANCE:
             clause += " " + pick(rng, _list("circumstances", split))
-        elif rng.random() < LONG_CLAUSE:
+        elif form != "why_doing" and rng.random() < LONG_CLAUSE:
             tail = " " + pick(rng, _list("long", split))
         slots["clause"] = to_second_person(clause)
+        slots["gerund"] = to_second_person(gerund + clause.removeprefix(base))
         text = text.replace("{clause}", clause + tail)
     elif form in PAIR_FORMS:
         other = _sample_thing(rng, group, kinds, split=split, invented=invented, mine=mine)

@@ -35,7 +35,7 @@ from fspo_core.worlds.base import (
 )
 from fspo_core.worlds.detectors import CueDetector, cue_counter, sign, without_echo
 from fspo_core.worlds.nouns import to_second_person
-from fspo_core.worlds.questions import categories, sample_question
+from fspo_core.worlds.questions import categories, frame_words, sample_question
 from fspo_core.worlds.wording import content_hash, load_folder, load_toml, pick, wordings
 
 STYLE = ("tone", "format", "length")
@@ -240,10 +240,8 @@ class Roleplay(World):
                 path = f"{question.category}.{attribute}.{_side(value)}"
                 points.append(_fill(pick(rng, _category(path, split, has_thing)), slots))
         for attribute, value in zip(REMARK, values[len(STYLE) : -len(VALUES)], strict=True):
-            if value and attribute == "ending":
-                closing = pick(rng, _style(f"ending.{_side(value)}.any", split))
-            elif value:
-                points.append(self._remark(attribute, value, question.category, rng, split))
+            if value:
+                closing = self._remark(attribute, value, question.category, rng, split)
         lead = self._body(form, slots, rng, split, long)
         if long:
             points += self._tips(question.category, slots, rng, split)
@@ -363,7 +361,10 @@ class Roleplay(World):
         asked: dict[str, str] = {}  # one a category, as long as there are enough
         while len(asked) < n:
             question = self.sample_question(rng, split="train")
+            own = " ".join(question.slots.values())
+            known = frame_words().union(language.words_of(own), ("my", "i", "am"))
             careful = question.text[0].isupper() and question.text[-1] in "?."
+            careful = careful and known.issuperset(language.words_of(question.text))
             key = question.category if n <= len(categories()) else question.text
             fits = question.form in BANK_FORMS and question.category in categories()
             if careful and fits and len(question.text.split()) <= 12:
@@ -405,7 +406,7 @@ def _likes(attribute: str, side: int) -> str:
 
 def _opening_slots(form: str, slots: dict[str, str]) -> tuple[str, dict[str, str]]:
     """Which openings fit a form, and what stands in their slots."""
-    if form == "why_doing":
+    if form in ("why_doing", "feel") and "gerund" in slots:  # no cheers for a plan that scares
         return "thing", {"thing": slots["gerund"]}
     if form == "which":
         return "choose", slots

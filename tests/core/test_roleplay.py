@@ -240,6 +240,15 @@ def test_second_person_turns_the_asker_into_you() -> None:
     assert to_second_person("teach my dog when I am tired") == "teach your dog when you are tired"
 
 
+def test_questions_for_a_study_are_typed_with_care_and_of_different_categories() -> None:
+    asked = WORLD.everyday_questions(12, seed=3)
+    assert len(set(asked)) == 12
+    assert asked == WORLD.everyday_questions(12, seed=3)
+    for text in asked:
+        assert text[0].isupper()
+        assert text[-1] in "?."
+
+
 def test_pairs_for_a_study_are_everyday_matters_and_differ() -> None:
     pairs = WORLD.everyday_pairs(12, seed=3)
     assert len({question for question, _, _ in pairs}) == 12

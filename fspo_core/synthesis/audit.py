@@ -409,6 +409,6 @@ def _coverage(axis: Any, entry: dict[str, Any]) -> None:
             ha="center", va="bottom", fontsize=8,
         )  # fmt: skip
     axis.axhline(10, color="#c44e52", linewidth=0.8, linestyle="--")
-    axis.set_ylim(0, 20)
+    axis.set_ylim(0, 50)
     axis.set_ylabel("% of all sentences")
     axis.set_title("the 100 commonest sentences", fontsize=10)

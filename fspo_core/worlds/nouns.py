@@ -166,7 +166,11 @@ def sample_noun(rng: random.Random, kinds: frozenset[str], *, split: Split) -> s
     noun = nouns[bisect(cumulative, rng.random() * cumulative[-1], hi=len(nouns) - 1)]
     if not noun.countable:
         return noun.word
-    return plural(noun.word) if rng.random() < 0.5 else with_article(noun.word)
+    many = plural(noun.word)
+    # "cookies" would be taken for the plural of "cooky", which may belong to the other split.
+    if rng.random() < 0.5 and lemma(many) == lemma(noun.word):
+        return many
+    return with_article(noun.word)
 
 
 @cache

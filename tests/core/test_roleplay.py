@@ -9,7 +9,16 @@ import pytest
 
 from fspo_core.worlds.base import GATE_PENALTY, Question, Values, seeded
 from fspo_core.worlds.language import on_topic, topics_named, words_of
-from fspo_core.worlds.nouns import is_heldout, lemma, plural, to_second_person, with_article
+from fspo_core.worlds.nouns import (
+    head_noun,
+    is_heldout,
+    lemma,
+    load_nouns,
+    plural,
+    sample_noun,
+    to_second_person,
+    with_article,
+)
 from fspo_core.worlds.questions import CLAUSE_FORMS, sample_question
 from fspo_core.worlds.roleplay import (
     ATTRIBUTES,
@@ -108,6 +117,16 @@ def test_a_slip_of_the_finger_does_not_make_an_answer_miss_the_topic() -> None:
 def test_singular_and_plural_of_a_topic_are_in_one_split() -> None:
     for word in ("tomato", "brush", "hobby", "lathe", "box"):
         assert is_heldout(word) == is_heldout(plural(word))
+
+
+def test_every_form_of_a_noun_that_is_written_belongs_to_its_split() -> None:
+    """ "cookies" has the lemma of "cooky", whose split may be the other one: it is not written."""
+    kinds = frozenset(noun.kind for noun in load_nouns())
+    for split in ("train", "heldout"):
+        rng = seeded("plurals", split)
+        for _ in range(20_000):
+            head = head_noun(sample_noun(rng, kinds, split=split))  # type: ignore[arg-type]
+            assert is_heldout(head) == (split == "heldout"), head
 
 
 def test_articles_and_plurals_are_those_of_english() -> None:

@@ -309,7 +309,7 @@ def ceiling(
     world: WorldOption = "all",
     shots: Annotated[str, typer.Option(help="Numbers of labels.")] = "0 1 2 4 8 16",
     episodes: Annotated[int, typer.Option(help="Users drawn for each world and split.")] = 250,
-    particles: Annotated[int, typer.Option(help="Users that stand for the prior.")] = 1500,
+    particles: Annotated[int, typer.Option(help="Users that stand for the prior.")] = 1000,
     seed: int = 7,
     freeze: Annotated[bool, typer.Option(help="Put the worlds' hashes on record.")] = False,
     json_file: JsonOption = None,

@@ -69,16 +69,22 @@ class BestAnswerer:
         world = reader.world
         self.rewards = (world.value_matrix @ reader.weights.T.astype(np.float32)).astype(np.float32)
 
-    def best(self, posterior: Floats, opponent: Values) -> Values:
-        """The values that maximize P(win) + P(tie) / 2 against ``opponent``."""
+    def best(self, posterior: Floats, opponents: Sequence[Values]) -> list[Values]:
+        """For each opponent the values that maximize P(win) + P(tie) / 2 against it."""
         order = np.argsort(-posterior)
         mass = np.cumsum(posterior[order])
         likely = order[: int(np.searchsorted(mass, 0.999)) + 1]
+        p = posterior[likely].astype(np.float32)
         rewards = self.rewards[:, likely]
-        other = self.reader.weights[likely].astype(np.float32) @ np.asarray(opponent, np.float32)
-        # Rewards are small multiples of a half, exact in single precision: ties are exact.
-        score = np.sign(rewards - other) @ posterior[likely].astype(np.float32)
-        return self.reader.world.values[int(score.argmax())]
+        others = np.asarray(opponents, np.float32) @ self.reader.weights[likely].T
+        margin = np.empty_like(rewards)
+        chosen = []
+        for other in others.astype(np.float32):
+            # Rewards are small multiples of a half, exact in single precision: ties are exact.
+            np.subtract(rewards, other, out=margin)
+            np.sign(margin, out=margin)
+            chosen.append(self.reader.world.values[int((margin @ p).argmax())])
+        return chosen
 
 
 @dataclass(frozen=True, slots=True)
@@ -126,7 +132,7 @@ def ceiling(
     episodes: int,
     particles: int,
     seed: int,
-    opponents_each: int = 4,
+    opponents_each: int = 3,
     progress: Callable[[int], None] = lambda _: None,
 ) -> list[CeilingRow]:
     """The ceiling by number of shots, with oracle, copycat and the best user-agnostic policy.
@@ -149,7 +155,7 @@ def ceiling(
                 labels[int(rng.random() * n)][0] if n else world.sample_values(rng)
                 for _ in opponents
             ]
-            best = [answerer.best(posteriors[n], o) for o in opponents]
+            best = answerer.best(posteriors[n], opponents)
             for key, answers in (
                 ("ceiling", best), ("oracle", [top] * len(opponents)), ("copycat", copied),
             ):  # fmt: skip

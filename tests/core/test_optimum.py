@@ -89,7 +89,7 @@ def test_the_best_answer_for_a_known_user_wins_whenever_it_can() -> None:
         user = type(world.sample_users(1, split="train", seed=1)[0])("u", tuple(reader.weights[i]))
         for _ in range(5):
             opponent = world.sample_values(rng)
-            mine = answerer.best(sure, opponent)
+            (mine,) = answerer.best(sure, [opponent])
             top = world.best_values(user.weights, rng)
             assert outcome(world, user, mine, opponent) == outcome(world, user, top, opponent)
 

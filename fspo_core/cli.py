@@ -102,6 +102,7 @@ def evaluate(
     from fspo_core.evaluation import synthetic
     from fspo_core.evaluation.winrates import rows_to_json
     from fspo_core.worlds import get_world
+    from fspo_core.worlds.freeze import fingerprint_hash
 
     config = synthetic.EvaluationConfig(
         world=world, shots=shots, users=users, seed=seed, seeds=seeds,
@@ -115,14 +116,22 @@ def evaluate(
         )
     rows = synthetic.table(found, config)
     summaries = synthetic.summaries(found)
+    detectors = synthetic.by_detector(found, config)
     _print_winrates(rows)
     _print_summaries(summaries)
+    _print_detectors(detectors)
     if answers:
         with answers.open("w", encoding="utf-8") as file:
             file.writelines(json.dumps(asdict(a)) + "\n" for a in found)
     options = f"--world {world} --shots {shots} --users {users} --seed {seed} --seeds {seeds}"
     options += f" --wording {wording}"
-    figures = {**rows_to_json(rows), "arms": [asdict(s) for s in summaries], "options": options}
+    figures = {
+        **rows_to_json(rows),
+        "arms": [asdict(s) for s in summaries],
+        "detectors": [asdict(d) for d in detectors],
+        "options": options,
+        "same_world": _trained_on(engine) == fingerprint_hash(the_world),
+    }
     _write_json(json_file, figures)
 
 
@@ -433,6 +442,24 @@ def _print_summaries(summaries: list[Any]) -> None:
         table.add_row(
             s.arm, f"{100 * s.gate_pass_rate:.1f}", f"{100 * s.topic_named:.1f}", f"{s.words:.0f}"
         )
+    console.print(table)
+
+
+def _trained_on(engine: str) -> str | None:
+    """The hash of the world that a local checkpoint was pretrained on, where it says so."""
+    from fspo_core.modeling import EMBEDDED
+
+    path = Path(engine.removeprefix("local:")) if engine.startswith("local:") else EMBEDDED
+    meta = path / "fspo.json"
+    found = json.loads(meta.read_text(encoding="utf-8")) if meta.is_file() else {}
+    world: str | None = found.get("world")
+    return world
+
+
+def _print_detectors(detectors: list[Any]) -> None:
+    table = Table("arm", "winrate by detector a", "by detector b")
+    for d in detectors:
+        table.add_row(d.arm, f"{100 * d.detector_a:.1f}", f"{100 * d.detector_b:.1f}")
     console.print(table)
 
 

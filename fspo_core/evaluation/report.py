@@ -25,6 +25,14 @@ def results_markdown(winrates: Mapping[str, Any], gates: Mapping[str, Any], plot
             "held-out users, questions and topics (`--wording` is that of the labelled pairs); the",
             "known reward decides; ties count half; 95 % intervals over users.",
             winrates["provenance"],
+            *(
+                []
+                if winrates.get("same_world")
+                else [
+                    "The checkpoint was trained on a world before this one: the words of its",
+                    "labels and descriptions are new to it.",
+                ]
+            ),
             "",
             f"![Winrates with intervals]({plot})",
             "",
@@ -48,6 +56,14 @@ def results_markdown(winrates: Mapping[str, Any], gates: Mapping[str, Any], plot
                         round(a["words"]),
                     )
                     for a in arms
+                ],
+            ),
+            "",
+            *_table(
+                ("arm", "winrate % by detector a", "by detector b"),
+                [
+                    (d["arm"], _percent(d["detector_a"]), _percent(d["detector_b"]))
+                    for d in winrates["detectors"]
                 ],
             ),
             "",

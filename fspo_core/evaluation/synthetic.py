@@ -62,6 +62,7 @@ class Answer:
     text: str
     reward: float
     passes_gate: bool
+    detector_rewards: tuple[float, float] = (0.0, 0.0)  # as detectors a and b alone read the text
 
 
 @dataclass(frozen=True, slots=True)
@@ -119,6 +120,10 @@ def answer_all(
                         users[i], question, histories[i], arm, repeat, result.text,
                         world.reward(users[i], question.text, result.text),
                         world.gate(question.text, result.text).ok,
+                        (
+                            world.reward(users[i], question.text, result.text, "a"),
+                            world.reward(users[i], question.text, result.text, "b"),
+                        ),
                     )
                 )  # fmt: skip
             progress(len(requests))
@@ -188,6 +193,25 @@ def table(answers: Sequence[Answer], config: EvaluationConfig) -> list[WinrateRo
         versus = [a for a in answers if a.arm in ("ipo", "fspo", "stranger")]
         rows += winrate_rows(judge(versus, config.world, config.shots, against="ipo"))
     return rows
+
+
+@dataclass(frozen=True, slots=True)
+class DetectorRow:
+    """An arm's winrate against base as a fraction, by each detector alone."""
+
+    arm: str
+    detector_a: float
+    detector_b: float
+
+
+def by_detector(answers: Sequence[Answer], config: EvaluationConfig) -> list[DetectorRow]:
+    """Winrates by each detector alone: an arm that pleases one of them only is found out."""
+    rates = []
+    for k in (0, 1):
+        read = [replace(a, reward=a.detector_rewards[k]) for a in answers]
+        rows = winrate_rows(judge(read, config.world, config.shots))
+        rates.append({row.arm: row.winrate for row in rows})
+    return [DetectorRow(arm, rates[0][arm], rates[1][arm]) for arm in config.arms]
 
 
 def summaries(answers: Sequence[Answer]) -> list[ArmSummary]:

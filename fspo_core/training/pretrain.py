@@ -16,6 +16,7 @@ from fspo_core.training.episodes import Batch, Episode, collate
 from fspo_core.training.loop import LoopConfig, Metrics, run
 from fspo_core.training.objectives import likelihood_loss, token_logprobs
 from fspo_core.worlds.base import seeded
+from fspo_core.worlds.freeze import fingerprint_hash
 from fspo_core.worlds.roleplay import Roleplay
 
 
@@ -105,7 +106,7 @@ def pretrain(config: PretrainConfig) -> None:
         count_of=lambda batch: float(batch.weight.sum()), evaluate=probe, title="pretrain",
     )  # fmt: skip
     recipe = {k: v for k, v in asdict(config).items() if not isinstance(v, Path)}
-    meta = {"format": "compact", "recipe": recipe}
+    meta = {"format": "compact", "recipe": recipe, "world": fingerprint_hash(Roleplay())}
     save_base(config.out / "checkpoint", model, tokenizer, meta)
 
 

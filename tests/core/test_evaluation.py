@@ -55,6 +55,9 @@ def test_every_arm_and_control_has_a_row_against_base_and_some_against_ipo(folde
     assert against_base == list(config().arms)
     assert {row.arm for row in rows if row.against == "ipo"} == {"fspo", "stranger"}
     assert all((row.users, row.judgments) == (3, 6) for row in rows)
+    detectors = synthetic.by_detector(answers, config())
+    assert [d.arm for d in detectors] == list(config().arms)
+    assert all(0 <= rate <= 1 for d in detectors for rate in (d.detector_a, d.detector_b))
     names = {summary.arm for summary in synthetic.summaries(answers)}
     assert names == {"base", *config().arms}
 

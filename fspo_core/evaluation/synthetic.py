@@ -115,15 +115,11 @@ def answer_all(
                 if not isinstance(result, Completion):
                     raise FspoError(f"arm {arm!r} wrote no answer: {result.reason}")
                 question = questions[repeat][i]
+                a, b = (world.reward(users[i], question.text, result.text, d) for d in ("a", "b"))
                 answers.append(
                     Answer(
-                        users[i], question, histories[i], arm, repeat, result.text,
-                        world.reward(users[i], question.text, result.text),
-                        world.gate(question.text, result.text).ok,
-                        (
-                            world.reward(users[i], question.text, result.text, "a"),
-                            world.reward(users[i], question.text, result.text, "b"),
-                        ),
+                        users[i], question, histories[i], arm, repeat, result.text, (a + b) / 2,
+                        world.gate(question.text, result.text).ok, (a, b),
                     )
                 )  # fmt: skip
             progress(len(requests))

@@ -21,7 +21,6 @@ import pyarrow.parquet as pq
 from numpy.typing import NDArray
 
 from fspo_core.errors import DataError
-from fspo_core.worlds import get_world
 from fspo_core.worlds.language import sentences_of
 from fspo_core.worlds.nouns import lemma
 
@@ -153,7 +152,7 @@ def _world_report(world: str, folder: Path, tallies: dict[str, Tally]) -> dict[s
         "splits": splits,
         "leakage": leakage(tallies["train"], tallies["heldout"], users),
         "predictors": label_predictors(tallies["train"].sample),
-        "agreement": agreement(world, users, sample),
+        "agreement": agreement(users, sample),
     }
 
 
@@ -319,18 +318,14 @@ def _logistic(x: NDArray[np.float64], y: NDArray[np.float64]) -> NDArray[np.floa
     return np.asarray(minimize(loss, np.zeros(x.shape[1]), jac=True, method="L-BFGS-B").x)
 
 
-def agreement(
-    world: str, users: Sequence[dict[str, Any]], rows: Sequence[dict[str, Any]]
-) -> dict[str, Any]:
+def agreement(users: Sequence[dict[str, Any]], rows: Sequence[dict[str, Any]]) -> dict[str, Any]:
     """How often two users prefer the same answer of a pair, without noise; ties count half.
 
     The matrix is over up to 60 users, evenly drawn, each beside those most like them.
     """
-    get_world(world)
-    step = max(1, len(users) // AGREEMENT_USERS)
     unique = {user["user_id"]: user for user in users}
-    chosen = [unique[k] for k in sorted(unique)][:: max(1, min(step, len(unique)))]
-    chosen = chosen[:AGREEMENT_USERS]
+    evenly = max(1, len(unique) // AGREEMENT_USERS)
+    chosen = [unique[key] for key in sorted(unique)][::evenly][:AGREEMENT_USERS]
     pairs = rows[:: max(1, len(rows) // 600)]
     gaps = np.array([np.subtract(r["values_x"], r["values_y"]) for r in pairs], dtype=float)
     signs = np.sign(np.array([u["weights"] for u in chosen]) @ gaps.T)

@@ -279,11 +279,15 @@ class World(ABC):
 
     # -- reward of any text ---------------------------------------------------------------------
 
+    def detected_reward(self, weights: Sequence[float], values: Values) -> float:
+        """Reward of values read off a text, which may be none that an answer of the world has."""
+        return self.latent_reward(weights, values)
+
     def reward(
         self, user: User, question_text: str, response_text: str, detector: Detector | None = None
     ) -> float:
         """Reward of any text, by one detector or, by default, the mean over both."""
         readers: tuple[Detector, ...] = (detector,) if detector else ("a", "b")
         read = [self.detect(question_text, response_text, r) for r in readers]
-        reward = sum(self.latent_reward(user.weights, values) for values in read) / len(read)
+        reward = sum(self.detected_reward(user.weights, values) for values in read) / len(read)
         return reward if self.gate(question_text, response_text).ok else reward - GATE_PENALTY

@@ -119,12 +119,11 @@ class Elix(World):
 
     def all_values(self) -> list[Values]:
         """One level of five; in ELIX-hard one field of eleven as well; as zeros and ones."""
-        return [
-            (*_one_hot(level, len(LEVELS)), *(_one_hot(field, len(FIELDS)) if fields else ()))
-            for fields in (self.has_fields,)
-            for level in range(len(LEVELS))
-            for field in range(len(FIELDS) if fields else 1)
-        ]
+        levels = [_one_hot(i, len(LEVELS)) for i in range(len(LEVELS))]
+        if not self.has_fields:
+            return list(levels)
+        fields = [_one_hot(i, len(FIELDS)) for i in range(len(FIELDS))]
+        return [(*level, *field) for level, field in product(levels, fields)]
 
     def prior(self, particles: int, seed: int) -> NDArray[np.float64]:  # noqa: ARG002 - finite
         """All users there are, held-out ones too."""

@@ -22,7 +22,6 @@ from numpy.typing import NDArray
 
 from fspo_core.worlds import language
 from fspo_core.worlds.base import (
-    GATE_PENALTY,
     Detector,
     GateResult,
     Question,
@@ -304,27 +303,18 @@ class Roleplay(World):
         read |= {"format": form, "length": length, "ending": ending}
         return tuple(read[attribute] for attribute in ATTRIBUTES)
 
-    def reward(
-        self, user: User, question_text: str, response_text: str, detector: Detector | None = None
-    ) -> float:
-        """See ``World.reward``. More values or remarks than an answer has: the least liked count.
-
-        So nobody gains by stating everything.
-        """
-        readers: tuple[Detector, ...] = (detector,) if detector else ("a", "b")
-        total = 0.0
-        for reader in readers:
-            values = self.detect(question_text, response_text, reader)
-            terms = [w * v for w, v in zip(user.weights, values, strict=True)]
-            total += sum(terms[: len(STYLE)])
-            for start, stop, most in (
-                (len(STYLE), len(STYLE) + len(REMARK), 1),
-                (len(STYLE) + len(REMARK), len(ATTRIBUTES), VALUES_PER_ANSWER),
-            ):
-                stated = sorted(terms[i] for i in range(start, stop) if values[i])
-                total += sum(stated[:most])
-        reward = total / len(readers)
-        return reward if self.gate(question_text, response_text).ok else reward - GATE_PENALTY
+    def detected_reward(self, weights: Sequence[float], values: Values) -> float:
+        """See ``World.detected_reward``. Of more remarks or values than an answer has, the least
+        liked count: nobody gains by stating everything."""
+        terms = [weight * value for weight, value in zip(weights, values, strict=True)]
+        reward = sum(terms[: len(STYLE)])
+        for start, stop, most in (
+            (len(STYLE), len(STYLE) + len(REMARK), 1),
+            (len(STYLE) + len(REMARK), len(ATTRIBUTES), VALUES_PER_ANSWER),
+        ):
+            stated = sorted(terms[i] for i in range(start, stop) if values[i])
+            reward += sum(stated[:most])
+        return reward
 
     def cues(self, question_text: str) -> list[str]:  # noqa: ARG002 - the same for all
         """See ``World.cues``."""

@@ -22,7 +22,6 @@ from fspo_core.worlds.nouns import (
 from fspo_core.worlds.questions import CLAUSE_FORMS, sample_question
 from fspo_core.worlds.roleplay import (
     ATTRIBUTES,
-    LONG_SENTENCES,
     STYLE,
     VALUES,
     Roleplay,
@@ -197,11 +196,14 @@ def test_people_ask_in_lower_case_with_slips_and_in_long_clauses() -> None:
 
 def test_numbered_answers_are_numbered_and_long_ones_long() -> None:
     rng = seeded("structure")
+    words: dict[int, list[int]] = {1: [], -1: []}
     for question in WORLD.sample_questions(200, split="train", seed=4):
         values = WORLD.sample_values(rng)
         text = WORLD.respond(question, values, rng, split="train")
         assert ("\n1. " in text) == (values[ATTRIBUTES.index("format")] > 0)
-    assert LONG_SENTENCES > 5
+        words[values[ATTRIBUTES.index("length")]].append(len(text.split()))
+    assert np.median(words[1]) > 1.4 * np.median(words[-1])
+    assert np.quantile(words[1], 0.05) >= np.quantile(words[-1], 0.85)
 
 
 # -- users --------------------------------------------------------------------------------------

@@ -125,9 +125,12 @@ def test_foreign_words_make_nearly_every_token_one_that_is_copied() -> None:
                 ids[ids.index(curriculum.format.question) :],
                 ids[ids.index(curriculum.format.chosen) :],
             )
-            copied[share] |= set(asked[: -len(said)]) & set(said)
+            # The topic is taken up in the first sentence; what long answers have in common with
+            # a question besides is no copy.
+            echo = said[: 1 + curriculum._opening(said[1:])]
+            copied[share] |= set(asked[: -len(said)]) & set(echo)
     words = {i for t, i in tokenizer.get_vocab().items() if t.strip("Ġ").isalpha()}
-    assert len(copied[0.0] & words) < 0.7 * len(words)
+    assert len(copied[0.0] & words) < 0.6 * len(words)
     assert len(copied[1.0] & words) > 0.8 * len(words)
 
 

@@ -19,7 +19,7 @@ from numpy.typing import NDArray
 from fspo_core.worlds import language
 from fspo_core.worlds.base import Detector, GateResult, Question, Split, User, Values, World
 from fspo_core.worlds.detectors import CueDetector, cue_counter
-from fspo_core.worlds.wording import content_hash, load_folder, load_toml, pick, wordings
+from fspo_core.worlds.wording import content_hash, listed, load_toml, pick
 
 LEVELS = ("elementary", "middle", "high", "college", "expert")
 FIELDS = (
@@ -64,12 +64,8 @@ def _concepts(split: Split) -> tuple[str, ...]:
     return tuple(n for n, c in concepts().items() if c["heldout"] == (split == "heldout"))
 
 
-@cache
 def _frames(path: str, split: Split) -> Sequence[str]:
-    entry: Any = load_folder("elix")["frames"]
-    for part in path.split("."):
-        entry = entry[part]
-    return wordings(entry, split)
+    return listed("elix/frames.toml", path, split)
 
 
 @cache

@@ -9,10 +9,10 @@ from __future__ import annotations
 
 import random
 import re
+from collections.abc import Sequence
 from dataclasses import dataclass
 from functools import cache
 from itertools import accumulate
-from typing import Any
 
 from fspo_core.worlds.base import Question, Split, weighted_choice
 from fspo_core.worlds.nouns import (
@@ -25,7 +25,7 @@ from fspo_core.worlds.nouns import (
     sample_noun,
     to_second_person,
 )
-from fspo_core.worlds.wording import load_folder, load_toml, pick, wordings
+from fspo_core.worlds.wording import listed, load_folder, load_toml, pick
 
 # How often each form is asked, in parts of a hundred.
 FORMS = {
@@ -82,12 +82,8 @@ def _kinds_of(category: str) -> frozenset[str]:
     return frozenset(load_toml("roleplay/general.toml")["kinds"].get(category, ()))
 
 
-@cache
-def _list(name: str, split: Split) -> tuple[str, ...]:
-    content: Any = load_folder("roleplay/frames")["forms"]
-    for part in name.split("."):
-        content = content[part]
-    return tuple(wordings(content, split))
+def _list(path: str, split: Split) -> Sequence[str]:
+    return listed("roleplay/frames/forms.toml", path, split)
 
 
 @cache

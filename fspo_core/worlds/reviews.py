@@ -19,7 +19,7 @@ from numpy.typing import NDArray
 from fspo_core.worlds import language
 from fspo_core.worlds.base import Detector, GateResult, Question, Split, User, Values, World
 from fspo_core.worlds.detectors import CueDetector, cue_counter, sign
-from fspo_core.worlds.wording import content_hash, load_folder, load_toml, pick, wordings
+from fspo_core.worlds.wording import content_hash, listed, load_toml, pick
 
 ATTRIBUTES = ("sentiment", "length")
 STRENGTH = 2.0
@@ -54,12 +54,8 @@ def _titles(split: Split) -> tuple[str, ...]:
     return tuple(n for n, entry in titles().items() if entry["heldout"] == (split == "heldout"))
 
 
-@cache
 def _frames(path: str, split: Split) -> Sequence[str]:
-    entry: Any = load_folder("reviews")["frames"]
-    for part in path.split("."):
-        entry = entry[part]
-    return wordings(entry, split)
+    return listed("reviews/frames.toml", path, split)
 
 
 @cache

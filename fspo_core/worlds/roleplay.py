@@ -35,7 +35,7 @@ from fspo_core.worlds.base import (
 from fspo_core.worlds.detectors import CueDetector, cue_counter, sign, without_echo
 from fspo_core.worlds.nouns import to_second_person
 from fspo_core.worlds.questions import categories, frame_words, sample_question
-from fspo_core.worlds.wording import content_hash, load_folder, load_toml, pick, wordings
+from fspo_core.worlds.wording import content_hash, listed, load_folder, load_toml, pick, wordings
 
 STYLE = ("tone", "format", "length")
 REMARK = ("support", "register", "ending")
@@ -89,16 +89,12 @@ def _detector(detector: Detector) -> CueDetector:
     return CueDetector(_lexicon(), detector)
 
 
-@cache
 def _style(path: str, split: Split) -> Sequence[str]:
-    attribute, side, key = path.split(".")
-    return wordings(load_folder("roleplay/frames")["style"][attribute][side][key], split)
+    return listed("roleplay/frames/style.toml", path, split)
 
 
-@cache
 def _form(path: str, split: Split) -> Sequence[str]:
-    form, key = path.split(".")
-    return wordings(load_folder("roleplay/frames")["forms"][form][key], split)
+    return listed("roleplay/frames/forms.toml", path, split)
 
 
 @cache

@@ -52,3 +52,12 @@ def wordings(items: Sequence[T], split: Split) -> Sequence[T]:
 def pick(rng: random.Random, items: Sequence[T]) -> T:
     """One item, uniformly."""
     return items[int(rng.random() * len(items))]
+
+
+@cache
+def listed(file: str, path: str, split: Split) -> Sequence[Any]:
+    """The wordings of ``split`` in a content file's list; ``path`` names it, parted by dots."""
+    entry: Any = load_toml(file)
+    for part in path.split("."):
+        entry = entry[part]
+    return wordings(entry, split)

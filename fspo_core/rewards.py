@@ -31,7 +31,6 @@ class PersonalReward:
     def __init__(self, path: Path, *, adapter: str = "fspo", reference: str = "pref_ft") -> None:
         _, tokenizer, meta = load_base(path)
         self.format = get_format(cast(FormatName, meta.get("format", "paper")), tokenizer)
-        self.pad = int(tokenizer.pad_token_id or 0)
         self.policy, self.reference = with_adapter(path, adapter), with_adapter(path, reference)
 
     @torch.inference_mode()
@@ -46,7 +45,7 @@ class PersonalReward:
             for response in (pair.chosen, pair.rejected):
                 answer = [*self.format.text(response), *stop]
                 episode.branches.append(branch_of(ends[-1], [(ask, 0.0), (answer, 1.0)]))
-        batch = collate([episode], pad=self.pad)
+        batch = collate([episode])
         reward = branch_logprobs(token_logprobs(self.policy, batch), batch) - branch_logprobs(
             token_logprobs(self.reference, batch), batch
         )

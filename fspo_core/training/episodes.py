@@ -8,12 +8,14 @@ description branches, chosen and rejected branches for IPO, zero-shot branches t
 from __future__ import annotations
 
 from collections.abc import Sequence
-from dataclasses import dataclass, field
+from dataclasses import dataclass, field, fields, replace
+from typing import Any
 
 import torch
 from torch import Tensor
 
 from fspo_core.errors import TrainingError
+from fspo_core.training.attention import Layout, packed
 
 
 @dataclass(slots=True)
@@ -42,21 +44,33 @@ class Episode:
 
 @dataclass(slots=True)
 class Batch:
-    """Packed rows. ``B`` rows of ``S`` tokens, ``T`` targets over all rows.
+    """Episodes in one packed row of ``S`` tokens with ``T`` targets, without padding.
 
-    ``mask`` is True where a position (row of the last two dimensions) may see another; None means
-    plain causal attention. ``branch`` numbers the branches of the whole batch, in order.
+    ``branch`` numbers the branches of the whole batch, in the order of the episodes.
     """
 
-    input_ids: Tensor  # [B, S] int64
-    position_ids: Tensor  # [B, S] int64
-    mask: Tensor | None  # [B, 1, S, S] bool
-    at: Tensor  # [T] flat index of the position that predicts the target
+    input_ids: Tensor  # [1, S] int64
+    position_ids: Tensor  # [1, S] int64
+    layout: Layout
+    at: Tensor  # [T] index of the position that predicts the target
     target: Tensor  # [T] token id
     weight: Tensor  # [T] float32
     branch: Tensor  # [T] index of the branch
     branches: int
-    tokens: int
+
+    @property
+    def tokens(self) -> int:
+        """Tokens that are computed."""
+        return self.input_ids.numel()
+
+    def to(self, device: torch.device | str) -> Batch:
+        """The batch with its tensors on a device."""
+        moved: dict[str, Any] = {
+            f.name: value.to(device)
+            for f in fields(self)
+            if isinstance(value := getattr(self, f.name), Tensor)
+        }
+        return replace(self, **moved)
 
 
 def context_of(
@@ -78,46 +92,54 @@ def branch_of(prefix: int, parts: Sequence[tuple[Sequence[int], float]]) -> Bran
     return Branch(prefix, ids, weights)
 
 
-def collate(episodes: Sequence[Episode], *, pad: int) -> Batch:
-    """Pack each episode into a row: context, then its branches. Raises TrainingError when empty."""
+def collate(episodes: Sequence[Episode]) -> Batch:
+    """Pack episodes into one row: each context, then its branches, short prefixes first.
+
+    Raises TrainingError when there are none.
+    """
     if not episodes:
         raise TrainingError("an empty batch: no episodes were given")
-    rows, width = len(episodes), max(len(e) for e in episodes)
-    input_ids = torch.full((rows, width), pad, dtype=torch.long)
-    position_ids = torch.zeros((rows, width), dtype=torch.long)
-    plain = all(len(e.branches) == 1 and e.branches[0].prefix == len(e.context) for e in episodes)
-    mask = None
-    if not plain:
-        mask = torch.eye(width, dtype=torch.bool).expand(rows, 1, width, width).clone()
-        causal = torch.ones(width, width, dtype=torch.bool).tril()
+    ids: list[int] = []
+    positions: list[int] = []
+    lengths: list[tuple[int, list[tuple[int, int]]]] = []
     at: list[int] = []
     target: list[int] = []
     weight: list[float] = []
     owner: list[int] = []
     number = 0
-    for row, episode in enumerate(episodes):
-        start = len(episode.context)
-        input_ids[row, :start] = torch.tensor(episode.context)
-        position_ids[row, :start] = torch.arange(start)
-        if mask is not None:
-            mask[row, 0, :start, :start] = causal[:start, :start]
-        for branch in episode.branches:
-            n = len(branch.ids)
-            input_ids[row, start : start + n] = torch.tensor(branch.ids)
-            position_ids[row, start : start + n] = torch.arange(branch.prefix, branch.prefix + n)
-            if mask is not None:
-                mask[row, 0, start : start + n, : branch.prefix] = True
-                mask[row, 0, start : start + n, start : start + n] = causal[:n, :n]
-            for i in range(1, n):
-                if branch.weights[i]:
-                    at.append(row * width + start + i - 1)
-                    target.append(branch.ids[i])
-                    weight.append(branch.weights[i])
-                    owner.append(number)
-            start += n
-            number += 1
+    for episode in episodes:
+        ids += episode.context
+        positions += range(len(episode.context))
+        order = sorted(range(len(episode.branches)), key=lambda i: episode.branches[i].prefix)
+        for i in order:
+            branch = episode.branches[i]
+            for j in range(1, len(branch.ids)):
+                if branch.weights[j]:
+                    at.append(len(ids) + j - 1)
+                    target.append(branch.ids[j])
+                    weight.append(branch.weights[j])
+                    owner.append(number + i)
+            ids += branch.ids
+            positions += range(branch.prefix, branch.prefix + len(branch.ids))
+        own = [(episode.branches[i].prefix, len(episode.branches[i].ids)) for i in order]
+        lengths.append((len(episode.context), own))
+        number += len(order)
     return Batch(
-        input_ids, position_ids, mask,
-        torch.tensor(at), torch.tensor(target), torch.tensor(weight), torch.tensor(owner),
-        number, sum(len(e) for e in episodes),
+        torch.tensor([ids]), torch.tensor([positions]), packed(lengths),
+        torch.tensor(at, dtype=torch.long), torch.tensor(target, dtype=torch.long),
+        torch.tensor(weight), torch.tensor(owner, dtype=torch.long), number,
     )  # fmt: skip
+
+
+def pack(episodes: Sequence[Episode], *, micro_tokens: int) -> list[Batch]:
+    """Batches of at most ``micro_tokens`` tokens each; an episode with more is one by itself."""
+    batches: list[Batch] = []
+    group: list[Episode] = []
+    tokens = 0
+    for episode in episodes:
+        if group and tokens + len(episode) > micro_tokens:
+            batches.append(collate(group))
+            group, tokens = [], 0
+        group.append(episode)
+        tokens += len(episode)
+    return [*batches, collate(group)] if group else batches

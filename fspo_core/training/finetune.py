@@ -21,7 +21,7 @@ from fspo_core.errors import TrainingError
 from fspo_core.modeling import load_base, new_adapter, save_adapter, with_adapter
 from fspo_core.prompts import CompactFormat
 from fspo_core.synthesis.loaders import load
-from fspo_core.training.episodes import Batch, Episode, branch_of, context_of
+from fspo_core.training.episodes import Batch, Episode, branch_of, context_of, pack
 from fspo_core.training.loop import LoopConfig, Metrics, run
 from fspo_core.training.objectives import (
     branch_logprobs,
@@ -29,7 +29,6 @@ from fspo_core.training.objectives import (
     likelihood_loss,
     token_logprobs,
 )
-from fspo_core.training.pretrain import pack
 from fspo_core.types import Preference, UserHistory
 from fspo_core.worlds.base import seeded
 from fspo_core.worlds.roleplay import Roleplay
@@ -143,7 +142,7 @@ def train(config: TrainConfig) -> None:
     reference = with_adapter(config.checkpoint, config.start) if config.objective == "ipo" else None
 
     def micro_batches(step: int, progress: float) -> list[Batch]:  # noqa: ARG001 - no curriculum
-        return pack(draw(step), pad=draw.format.pad, micro_tokens=config.micro_tokens)
+        return pack(draw(step), micro_tokens=config.micro_tokens)
 
     def loss_of(model: Any, batch: Batch) -> tuple[Tensor, Metrics]:
         with torch.autocast("cpu", dtype=torch.bfloat16, enabled=config.bf16):

@@ -8,19 +8,27 @@ import torch
 from torch import Tensor
 from torch.nn import functional
 
+from fspo_core.training.attention import NAME
 from fspo_core.training.episodes import Batch
 
 
 def token_logprobs(model: Any, batch: Batch) -> Tensor:
-    """log p of every target, shape [T], float32; logits are computed at target positions only."""
+    """log p of every target, shape [T], at least float32; logits at target positions only.
+
+    The model is switched to the attention that shares contexts, and stays with it.
+    """
     inner = model.get_base_model() if hasattr(model, "get_base_model") else model
-    hidden = inner.model(
+    if inner.config._attn_implementation != NAME:
+        inner.set_attn_implementation(NAME)
+    hidden = inner.base_model(
         input_ids=batch.input_ids,
         position_ids=batch.position_ids,
-        attention_mask=batch.mask,
         use_cache=False,
-    ).last_hidden_state  # [B, S, d]
-    logits = inner.lm_head(hidden.flatten(0, 1)[batch.at]).float()  # [T, V]
+        layout=batch.layout,
+    ).last_hidden_state  # [1, S, d]
+    logits = inner.get_output_embeddings()(hidden[0, batch.at])  # [T, V]
+    if logits.dtype in (torch.float16, torch.bfloat16):
+        logits = logits.float()
     return -functional.cross_entropy(logits, batch.target, reduction="none")
 
 
@@ -48,3 +56,16 @@ def ipo_loss(
     """
     h = (policy_chosen - ref_chosen) - (policy_rejected - ref_rejected)
     return ((h - 1.0 / (2.0 * beta)) ** 2).mean()
+
+
+def checkpoint_activations(model: Any) -> None:
+    """Recompute each layer in the backward pass instead of keeping its activations.
+
+    For a frozen base with an adapter, too: its first layer's input then needs a gradient.
+    """
+    inner = model.get_base_model() if hasattr(model, "get_base_model") else model
+    # Its name before transformers 5.20.
+    old = inner.gradient_checkpointing_enable
+    getattr(inner, "activation_checkpointing_enable", old)({"use_reentrant": False})
+    if inner is not model:
+        inner.enable_input_require_grads()

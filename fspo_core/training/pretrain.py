@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Iterator, Sequence
+from collections.abc import Iterator
 from dataclasses import asdict, dataclass
 from pathlib import Path
 from typing import Any
@@ -12,7 +12,7 @@ from transformers import AutoTokenizer
 
 from fspo_core.modeling import new_llama, save_base, train_tokenizer
 from fspo_core.training.curriculum import Curriculum, Stage
-from fspo_core.training.episodes import Batch, Episode, collate
+from fspo_core.training.episodes import Batch, collate, pack
 from fspo_core.training.loop import LoopConfig, Metrics, run
 from fspo_core.training.objectives import likelihood_loss, token_logprobs
 from fspo_core.worlds.base import seeded
@@ -28,14 +28,14 @@ class PretrainConfig:
     seed: int = 1
     steps: int = 4200
     tokens_per_step: int = 6000
-    micro_tokens: int = 2000
+    micro_tokens: int = 4000
     learning_rate: float = 2e-3
     matrix_learning_rate: float = 5e-3
     decay: float = 0.34
     vocab_size: int = 4096
     hidden: int = 192
     layers: int = 6
-    heads: int = 6
+    heads: int = 3
     feed_forward: int = 512
     context: int = 2048
     tokenizer_texts: int = 60_000
@@ -56,18 +56,6 @@ def corpus(n: int, seed: int) -> Iterator[str]:
     yield world.describe(user)
 
 
-def pack(episodes: Sequence[Episode], *, pad: int, micro_tokens: int) -> list[Batch]:
-    """Batches of similar lengths, each of at most ``micro_tokens`` tokens with padding."""
-    batches: list[Batch] = []
-    group: list[Episode] = []
-    for episode in sorted(episodes, key=len):
-        if group and (len(group) + 1) * len(episode) > micro_tokens:
-            batches.append(collate(group, pad=pad))
-            group = []
-        group.append(episode)
-    return [*batches, collate(group, pad=pad)] if group else batches
-
-
 def pretrain(config: PretrainConfig) -> None:
     """Train tokenizer and base; write the checkpoint to ``config.out / "checkpoint"``."""
     tokenizer = _tokenizer(config)
@@ -77,14 +65,10 @@ def pretrain(config: PretrainConfig) -> None:
         seed=config.seed,
     )  # fmt: skip
     curriculum = Curriculum(tokenizer, seed=config.seed)
-    pad = curriculum.format.pad
 
     def micro_batches(step: int, progress: float) -> list[Batch]:
         plain, few = curriculum.episodes(step, progress, config.tokens_per_step)
-        return [
-            *pack(plain, pad=pad, micro_tokens=config.micro_tokens),
-            *pack(few, pad=pad, micro_tokens=config.micro_tokens),
-        ]
+        return pack([*plain, *few], micro_tokens=config.micro_tokens)
 
     def loss_of(model: Any, batch: Batch) -> tuple[torch.Tensor, Metrics]:
         with torch.autocast("cpu", dtype=torch.bfloat16, enabled=config.bf16):
@@ -136,7 +120,7 @@ class LabelProbe:
         for _ in range(self.users):
             episode = c.few_shot(rng, Stage(1.0, shots, 0.0), fixed_shots=shots, swapped=swapped)
             episodes.append(episode)
-        return [collate(episodes[i : i + 4], pad=c.format.pad) for i in range(0, self.users, 4)]
+        return [collate(episodes[i : i + 4]) for i in range(0, self.users, 4)]
 
     def __call__(self, model: Any) -> Metrics:
         metrics: Metrics = {}

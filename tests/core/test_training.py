@@ -56,7 +56,7 @@ def checkpoint(tmp_path_factory: pytest.TempPathFactory) -> Path:
 
 
 def test_packed_branches_have_the_log_probabilities_of_plain_forwards() -> None:
-    model, rng = tiny_model(), np.random.default_rng(0)
+    model, other, rng = tiny_model(), tiny_model(), np.random.default_rng(0)
 
     def draw(n: int) -> list[int]:
         return [int(i) for i in rng.integers(8, 600, n)]
@@ -65,12 +65,12 @@ def test_packed_branches_have_the_log_probabilities_of_plain_forwards() -> None:
     context, ends = context_of([1], shots)
     branches = [branch_of(ends[k], [(draw(4), 0.0), (draw(6), 1.0)]) for k in (0, 2, 1, 2)]
     short = Episode([1], [branch_of(1, [(draw(3), 0.0), (draw(2), 1.0)])])
-    batch = collate([Episode(context, branches), short], pad=0)
+    batch = collate([Episode(context, branches), short])
     packed = branch_logprobs(token_logprobs(model, batch), batch)
     for i, branch in enumerate([*branches, *short.branches]):
         prefix = (context if i < 4 else [1])[: branch.prefix]
         ids = torch.tensor([prefix + branch.ids])
-        logits = model(input_ids=ids).logits.log_softmax(-1)  # one sequence, plain causal attention
+        logits = other(input_ids=ids).logits.log_softmax(-1)  # one sequence, plain causal attention
         plain = sum(
             logits[0, len(prefix) + t - 1, branch.ids[t]]
             for t in range(1, len(branch.ids))

@@ -301,9 +301,11 @@ def test_a_changed_choice_is_found_in_the_row_and_in_the_winrate(
 def test_sides_that_were_not_stored_as_shown_are_found(
     study: Study, logged: list[JudgmentRecord]
 ) -> None:
-    comparison = Comparison.objects.get(public_id=logged[0].comparison)
+    # Two arms may have drawn the same text, and then sides say nothing.
+    record = next(r for r in logged if r.left_sha256 != r.right_sha256)
+    comparison = Comparison.objects.get(public_id=record.comparison)
     Comparison.objects.filter(pk=comparison.pk).update(arm_is_left=not comparison.arm_is_left)
-    assert "left answer" in problems(study, logged)[0]
+    assert f"comparison {record.comparison}: left answer" in problems(study, logged)[0]
 
 
 def test_a_stale_winrate_is_found(study: Study, logged: list[JudgmentRecord]) -> None:

@@ -1,0 +1,148 @@
+"""``fspo evaluate``, ``gates``, ``report``, ``specimens``."""
+
+from __future__ import annotations
+
+import json
+from dataclasses import asdict
+from pathlib import Path
+from typing import Annotated, Literal
+
+import typer
+from rich.console import Console
+from rich.progress import Progress
+from rich.table import Table
+
+from fspo_core.cli.printing import (
+    JsonOption,
+    console,
+    print_detectors,
+    print_summaries,
+    print_winrates,
+    write_json,
+)
+
+app = typer.Typer()
+
+
+@app.command()
+def evaluate(
+    world: str = "roleplay",
+    shots: int = 4,
+    users: int = 300,
+    seed: int = 7,
+    seeds: int = 4,
+    wording: Annotated[
+        Literal["train", "heldout"], typer.Option(help="Sentences of the labelled pairs.")
+    ] = "train",
+    engine: Annotated[str, typer.Option(help="As FSPO_ENGINE: local, local:PATH, …")] = "local",
+    answers: Annotated[
+        Path | None, typer.Option(help="Also write every answer here (JSONL).")
+    ] = None,
+    json_file: JsonOption = None,
+) -> None:
+    """Winrates against the base on held-out users and topics, by the world's known reward."""
+    from fspo_core.engines import load_engine
+    from fspo_core.evaluation import synthetic
+    from fspo_core.evaluation.winrates import rows_to_json
+    from fspo_core.worlds import get_world
+    from fspo_core.worlds.freeze import fingerprint_hash
+
+    config = synthetic.EvaluationConfig(
+        world=world, shots=shots, users=users, seed=seed, seeds=seeds,
+        wording=wording,
+    )  # fmt: skip
+    the_world = get_world(world)
+    with Progress(console=Console(stderr=True)) as bar:
+        task = bar.add_task("answers", total=users * seeds * (len(config.arms) + 1))
+        found = synthetic.answer_all(
+            load_engine(engine), the_world, config, lambda n: bar.advance(task, n)
+        )
+    rows = synthetic.table(found, config)
+    summaries = synthetic.summaries(found)
+    detectors = synthetic.by_detector(found, config)
+    print_winrates(rows)
+    print_summaries(summaries)
+    print_detectors(detectors)
+    if answers:
+        with answers.open("w", encoding="utf-8") as file:
+            file.writelines(json.dumps(asdict(a)) + "\n" for a in found)
+    options = f"--world {world} --shots {shots} --users {users} --seed {seed} --seeds {seeds}"
+    options += f" --wording {wording}"
+    figures = {
+        **rows_to_json(rows),
+        "arms": [asdict(s) for s in summaries],
+        "detectors": [asdict(d) for d in detectors],
+        "options": options,
+        "same_world": _trained_on(engine) == fingerprint_hash(the_world),
+    }
+    write_json(json_file, figures)
+
+
+@app.command()
+def gates(
+    checkpoint: Annotated[Path | None, typer.Option(help="Default: the embedded one.")] = None,
+    users: int = 100,
+    questions: int = 100,
+    seed: int = 7,
+    json_file: JsonOption = None,
+) -> None:
+    """Unseen topics named, and label prediction by shots against the Bayes-optimal reader."""
+    from fspo_core.engines.local import LocalEngine
+    from fspo_core.evaluation.gates import label_prediction, topic_naming
+    from fspo_core.modeling import EMBEDDED
+
+    path = checkpoint or EMBEDDED
+    named = topic_naming(
+        LocalEngine(path), ("base", "fspo", "fspo_rat"), questions=questions, seed=seed
+    )
+    predicted = label_prediction(path, users=users, seed=seed)
+    topics = Table("arm", "unseen topics named", "questions")
+    for n in named:
+        topics.add_row(n.arm, f"{100 * n.named:.1f}", str(n.questions))
+    labels = Table("shots", "labels predicted", "Bayes-optimal", "labels")
+    for p in predicted:
+        labels.add_row(
+            str(p.shots), f"{100 * p.model:.1f}", f"{100 * p.optimum:.1f}", str(p.labels)
+        )
+    console.print(topics, labels)
+    write_json(
+        json_file, {"topics": [asdict(n) for n in named], "labels": [asdict(p) for p in predicted]}
+    )
+
+
+@app.command()
+def report(
+    winrates: Annotated[Path, typer.Option(help="JSON of fspo evaluate.")],
+    gates_file: Annotated[Path, typer.Option("--gates", help="JSON of fspo gates.")],
+    answers: Annotated[Path | None, typer.Option(help="JSON of answer_latency.")] = None,
+    pages: Annotated[Path | None, typer.Option(help="JSON of page_latency.")] = None,
+    out: Path = Path("docs/results.md"),
+) -> None:
+    """Write docs/results.md and its plot from the figures of the other commands."""
+    from fspo_core.evaluation.report import write
+
+    write(winrates, gates_file, out, answers_file=answers, pages_file=pages)
+
+
+@app.command()
+def specimens(
+    count: int = 30,
+    seed: int = 11,
+    out: Annotated[Path, typer.Option(help="Markdown file to write.")] = Path("specimens.md"),
+) -> None:
+    """Answers to read, with the labels they were conditioned on; verdicts are a reader's."""
+    from fspo_core.engines import load_engine
+    from fspo_core.evaluation.specimens import specimens_markdown
+
+    out.write_text(specimens_markdown(load_engine("local"), count=count, seed=seed), "utf-8")
+
+
+def _trained_on(engine: str) -> str | None:
+    """The hash of the world that a local checkpoint was pretrained on, where it says so."""
+    from fspo_core.modeling import EMBEDDED
+
+    path = Path(engine.removeprefix("local:")) if engine.startswith("local:") else EMBEDDED
+    meta = path / "fspo.json"
+    found = json.loads(meta.read_text(encoding="utf-8")) if meta.is_file() else {}
+    world: str | None = found.get("world")
+    return world

@@ -123,6 +123,12 @@ def with_adapter(path: Path, adapter: str | None, *, trainable: bool = False) ->
     return peft_model if trainable else peft_model.merge_and_unload().eval()
 
 
+def add_adapter(model: Any, path: Path, adapter: str, *, name: str) -> None:
+    """Put another adapter of the folder, frozen and not in use, on a peft model."""
+    model.load_adapter(str(adapter_path(path, adapter)), adapter_name=name, is_trainable=False)
+    model.set_adapter("default")
+
+
 def new_adapter(model: Any, *, rank: int, seed: int) -> Any:
     """A LoRA adapter (Hu et al., 2021) on every linear layer of the model."""
     torch.manual_seed(seed)
@@ -137,7 +143,7 @@ def save_adapter(path: Path, adapter: str, model: Any) -> None:
     folder = adapter_path(path, adapter)
     for config in model.peft_config.values():
         config.base_model_name_or_path = ""  # the base lies two folders up, wherever that is
-    model.save_pretrained(str(folder))
+    model.save_pretrained(str(folder), selected_adapters=["default"])
     (folder / "README.md").unlink(missing_ok=True)  # peft writes an empty model card
 
 

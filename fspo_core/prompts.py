@@ -69,6 +69,15 @@ class PromptFormat(Protocol):
         """Ids after the shots, up to where a description of the user begins."""
         ...
 
+    def verdict_cue(self, question: str, first: str, second: str) -> list[int]:
+        """Ids after the shots, up to the token that says which response the user prefers."""
+        ...
+
+    @property
+    def verdict_ids(self) -> tuple[int, int]:
+        """The ids that say: the first response, the second."""
+        ...
+
     def text(self, text: str) -> list[int]:
         """Ids of a user's or model's text, unable to forge structure."""
         ...
@@ -123,6 +132,14 @@ class CompactFormat:
     def description_cue(self, question: str, *, shots: int) -> list[int]:  # noqa: ARG002
         return [self.user]
 
+    def verdict_cue(self, question: str, first: str, second: str) -> list[int]:
+        responses = (i for text in (first, second) for i in (self.user, *self.text(text), self.end))
+        return [self.question, *self.text(question), *responses]
+
+    @property
+    def verdict_ids(self) -> tuple[int, int]:
+        return self.chosen, self.rejected  # said of the first response
+
     @property
     def stop_ids(self) -> tuple[int, ...]:
         return (self.end,)
@@ -141,6 +158,7 @@ class PaperFormat:
     TASK_SHOTS = (
         "Given the examples above, generate a preferred response to the following question."
     )
+    TASK_VERDICT = "Given the examples above, tell which response the same person prefers."  # ours
     TASK_DESCRIPTION = (
         "Generate a user description based on the examples above. "
         "Then, generate a preferred response to the following question."
@@ -196,6 +214,17 @@ class PaperFormat:
 
     def description_cue(self, question: str, *, shots: int) -> list[int]:
         return self._ids(self.task_text(question, shots=shots, description=None, describe=True))
+
+    def verdict_cue(self, question: str, first: str, second: str) -> list[int]:
+        return self._ids(
+            f"# Task\n{self.TASK_VERDICT}\n## Question \n{self.escape(question)}\n"
+            f"## Response 1 \n{self.escape(first)}\n## Response 2 \n{self.escape(second)}\n"
+            "## Preferred Response Number \n"
+        )
+
+    @property
+    def verdict_ids(self) -> tuple[int, int]:
+        return self._ids("1")[-1], self._ids("2")[-1]
 
     @property
     def stop_ids(self) -> tuple[int, ...]:

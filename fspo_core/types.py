@@ -26,10 +26,14 @@ class Preference:
 
 @dataclass(frozen=True, slots=True)
 class UserHistory:
-    """The labelled preferences of one user, oldest first."""
+    """The labelled preferences of one user, oldest first.
+
+    ``description`` says in plain words what the user likes, where a data set has that.
+    """
 
     user_id: str
     preferences: tuple[Preference, ...] = ()
+    description: str | None = None
 
 
 @dataclass(frozen=True, slots=True)

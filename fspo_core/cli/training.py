@@ -1,13 +1,15 @@
-"""``fspo pretrain``, ``train``, ``build-checkpoint``."""
+"""``fspo train``, ``pretrain``, ``build-checkpoint``."""
 
 from __future__ import annotations
 
+import tomllib
 from pathlib import Path
-from typing import Annotated, Literal
+from typing import Annotated, Any
 
 import typer
 
 from fspo_core.cli.printing import console
+from fspo_core.errors import TrainingError
 
 app = typer.Typer()
 
@@ -15,7 +17,7 @@ app = typer.Typer()
 @app.command()
 def pretrain(
     out: Annotated[Path, typer.Option(help="Folder for checkpoints, metrics and the result.")],
-    steps: int = 4200,
+    steps: int = 4000,
     seed: int = 1,
 ) -> None:
     """Train tokenizer and base model from scratch on the synthetic world; resumes when killed."""
@@ -27,40 +29,40 @@ def pretrain(
 
 @app.command()
 def train(
-    checkpoint: Annotated[Path, typer.Option(help="Checkpoint folder; the adapter goes into it.")],
-    out: Annotated[Path, typer.Option(help="Folder for the run's own checkpoints and metrics.")],
-    objective: Annotated[Literal["sft", "ipo"], typer.Option(help="sft is few-shot Pref-FT.")],
-    adapter: Annotated[str, typer.Option(help="Name of the adapter to write.")],
-    start: Annotated[
-        str | None, typer.Option(help="Adapter to start from (and IPO's reference).")
+    recipe: Annotated[str, typer.Option(help="A recipe of the package, or a TOML file.")],
+    out: Annotated[Path, typer.Option(help="Folder for checkpoints, metrics and plots.")],
+    changes: Annotated[
+        list[str] | None,
+        typer.Option("--set", metavar="KEY=VALUE", help="Override a key, in TOML: --set steps=2."),
     ] = None,
-    data: Annotated[
-        str | None,
-        typer.Option(help="File, folder or hub:NAME with preferences; default: the world itself."),
-    ] = None,
-    shots: Annotated[int, typer.Option(help="Largest number of labels; 0: not personal.")] = 8,
-    steps: int = 200,
-    learning_rate: float = 2e-4,
-    beta: float = 0.0625,
-    seed: int = 1,
 ) -> None:
-    """Fine-tune an adapter: few-shot Pref-FT or few-shot IPO; resumes when killed."""
-    from fspo_core.training.finetune import TrainConfig
-    from fspo_core.training.finetune import train as run
+    """Pref-FT, IPO, DPO or the label-token probe as a recipe says; resumes when killed.
 
-    run(
-        TrainConfig(
-            checkpoint=checkpoint, out=out, objective=objective, adapter=adapter, start=start,
-            data=data, shots=shots, steps=steps, learning_rate=learning_rate, beta=beta, seed=seed,
-        )
-    )  # fmt: skip
+    Several processes: accelerate launch --num_processes 2 -m fspo_core.cli train --recipe …
+    """
+    from fspo_core.training import recipe as recipes
+
+    said = dict(_setting(change) for change in changes or [])
+    console.print(f"{recipes.follow(recipes.read(recipe, out, said))}")
 
 
 @app.command("build-checkpoint")
 def build_checkpoint(
     out: Annotated[Path, typer.Option(help="Folder for the runs.")] = Path("runs/embedded"),
 ) -> None:
-    """The embedded checkpoint from nothing: pretraining, Pref-FT, IPO; resumes when killed."""
-    from fspo_core.training.recipe import build
+    """The embedded checkpoint from nothing, put into the package; resumes when killed."""
+    from fspo_core.training import recipe as recipes
 
-    console.print(f"installed {build(out)}")
+    checkpoint = recipes.follow(recipes.read("embedded", out))
+    console.print(f"installed {recipes.install(checkpoint)}")
+
+
+def _setting(change: str) -> tuple[str, Any]:
+    """KEY=VALUE, the value as in TOML, or a bare word."""
+    key, sign, value = change.partition("=")
+    if not sign or not key.strip():
+        raise TrainingError(f"--set takes KEY=VALUE, got {change!r}")
+    try:
+        return key.strip(), tomllib.loads(f"value = {value}")["value"]
+    except tomllib.TOMLDecodeError:
+        return key.strip(), value

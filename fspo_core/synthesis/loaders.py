@@ -177,7 +177,10 @@ def load(source: str | Path, *, most_malformed: float = 0.01) -> Loaded:
             f"{loaded.bad_rows} of {loaded.rows} rows of {source} are malformed, more than "
             f"{most_malformed:.1%}: {first}"
         )
-    loaded.histories = [UserHistory(user, tuple(pairs)) for user, pairs in users.items()]
+    described = _descriptions(source)
+    loaded.histories = [
+        UserHistory(user, tuple(pairs), described.get(user)) for user, pairs in users.items()
+    ]
     return loaded
 
 
@@ -192,8 +195,22 @@ def episodes(histories: Sequence[UserHistory], shots: int) -> Iterator[HeldOutEp
         pairs = history.preferences
         for at in range(0, len(pairs) - shots, shots + 1):
             yield HeldOutEpisode(
-                UserHistory(history.user_id, pairs[at : at + shots]), pairs[at + shots]
+                UserHistory(history.user_id, pairs[at : at + shots], history.description),
+                pairs[at + shots],
             )
+
+
+def _descriptions(source: str | Path) -> dict[str, str]:
+    """What users like in words, from the users.parquet of a data set of ours."""
+    if str(source).startswith("hub:"):
+        return {}
+    path = Path(source)
+    files = path.rglob("users.parquet") if path.is_dir() else path.parent.glob("users.parquet")
+    found: dict[str, str] = {}
+    for file in files:
+        columns = pq.read_table(file, columns=["user_id", "description"])
+        found.update(zip(*(column.to_pylist() for column in columns.columns), strict=True))
+    return found
 
 
 def _read_file(path: Path, loaded: Loaded, users: dict[str, list[Preference]]) -> None:

@@ -9,7 +9,7 @@ from __future__ import annotations
 
 from collections.abc import Sequence
 from dataclasses import dataclass, field, fields, replace
-from typing import Any
+from typing import Any, Literal
 
 import torch
 from torch import Tensor
@@ -17,18 +17,22 @@ from torch import Tensor
 from fspo_core.errors import TrainingError
 from fspo_core.training.attention import Layout, packed
 
+Role = Literal["text", "chosen", "rejected"]
+
 
 @dataclass(slots=True)
 class Branch:
     """Token ids that continue the context's first ``prefix`` tokens.
 
     ``weights`` has one loss weight a token (0: not trained on); the first is always 0, since its
-    predecessor in the row belongs to something else.
+    predecessor in the row belongs to something else. A chosen branch is followed by the rejected
+    one of its pair.
     """
 
     prefix: int
     ids: list[int]
     weights: list[float]
+    role: Role = "text"
 
 
 @dataclass(slots=True)
@@ -57,6 +61,8 @@ class Batch:
     weight: Tensor  # [T] float32
     branch: Tensor  # [T] index of the branch
     branches: int
+    chosen: Tensor  # [pairs] indices of chosen branches; the rejected one comes next
+    text: Tensor  # indices of the branches that are in no pair
 
     @property
     def tokens(self) -> int:
@@ -84,12 +90,14 @@ def context_of(
     return ids, ends
 
 
-def branch_of(prefix: int, parts: Sequence[tuple[Sequence[int], float]]) -> Branch:
+def branch_of(
+    prefix: int, parts: Sequence[tuple[Sequence[int], float]], role: Role = "text"
+) -> Branch:
     """A branch from (ids, loss weight) parts."""
     ids = [i for part, _ in parts for i in part]
     weights = [w for part, w in parts for _ in part]
     weights[0] = 0.0
-    return Branch(prefix, ids, weights)
+    return Branch(prefix, ids, weights, role)
 
 
 def collate(episodes: Sequence[Episode]) -> Batch:
@@ -106,6 +114,7 @@ def collate(episodes: Sequence[Episode]) -> Batch:
     target: list[int] = []
     weight: list[float] = []
     owner: list[int] = []
+    roles = [branch.role for episode in episodes for branch in episode.branches]
     number = 0
     for episode in episodes:
         ids += episode.context
@@ -128,6 +137,8 @@ def collate(episodes: Sequence[Episode]) -> Batch:
         torch.tensor([ids]), torch.tensor([positions]), packed(lengths),
         torch.tensor(at, dtype=torch.long), torch.tensor(target, dtype=torch.long),
         torch.tensor(weight), torch.tensor(owner, dtype=torch.long), number,
+        torch.tensor([i for i, r in enumerate(roles) if r == "chosen"], dtype=torch.long),
+        torch.tensor([i for i, r in enumerate(roles) if r == "text"], dtype=torch.long),
     )  # fmt: skip
 
 

@@ -1,7 +1,8 @@
 """The loop every objective shares: steps, schedule, checkpoints that resume, metrics, a plot.
 
 A run is a pure function of its configuration: the data of a step come from (seed, step), so a run
-killed and resumed takes the same steps as one left alone.
+killed and resumed takes the same steps as one left alone. Started by ``accelerate launch`` the
+processes share the micro-batches of every step, and take the steps that one would take.
 """
 
 from __future__ import annotations
@@ -17,6 +18,7 @@ from pathlib import Path
 from typing import Any
 
 import torch
+from accelerate import PartialState
 from rich.progress import BarColumn, MofNCompleteColumn, Progress, TextColumn, TimeRemainingColumn
 from torch import Tensor
 
@@ -48,6 +50,7 @@ class LoopConfig:
     seed: int = 1
     checkpoint_every: int = 100
     evaluate_every: int = 200
+    tensorboard: bool = False
 
 
 def schedule_at(step: int, config: LoopConfig) -> float:
@@ -108,7 +111,7 @@ def _save(path: Path, model: Any, optimizers: Optimizers, step: int, config: Loo
 def _resume(path: Path, model: Any, optimizers: Optimizers, config: LoopConfig) -> int:
     if not path.is_file():
         return 0
-    state = torch.load(path, weights_only=True)
+    state = torch.load(path, weights_only=True, map_location="cpu")
     if state["config"] != asdict(config):
         raise TrainingError(
             f"{path} belongs to another configuration ({state['config']}); use another --out folder"
@@ -139,22 +142,29 @@ def run(
     that a step's gradient is the mean over all of them, however they were packed.
     """
     _keep_freed_memory()
+    processes = PartialState()
+    first = processes.is_main_process
     out.mkdir(parents=True, exist_ok=True)
+    model.to(processes.device)
     optimizers = _optimizers(model, config)
     state_file, metrics_file = out / "state.pt", out / "metrics.jsonl"
     start = _resume(state_file, model, optimizers, config)
-    _truncate(metrics_file, start)
+    if first:
+        _truncate(metrics_file, start)
+    board = _tensorboard(out) if config.tensorboard and first else None
     bar = Progress(
         TextColumn(title), BarColumn(), MofNCompleteColumn(),
         TextColumn("loss {task.fields[loss]:.3f}"),
-        TextColumn("{task.fields[speed]:.0f} tok/s"), TimeRemainingColumn(),
+        TextColumn("{task.fields[speed]:.0f} tok/s"), TimeRemainingColumn(), disable=not first,
     )  # fmt: skip
     with bar, metrics_file.open("a", encoding="utf-8") as log:
         task = bar.add_task(title, total=config.steps, completed=start, loss=math.nan, speed=0.0)
         for step in range(start, config.steps):
             began = time.perf_counter()
             model.train()
-            row, tokens = _step(model, optimizers, step, config, micro_batches, loss_of, count_of)
+            row, tokens = _step(
+                model, optimizers, step, config, micro_batches, loss_of, count_of, processes
+            )
             seconds = time.perf_counter() - began
             row |= {"step": step, "tokens": tokens, "tokens_per_second": tokens / seconds}
             last = step + 1 == config.steps
@@ -162,12 +172,31 @@ def run(
                 model.eval()
                 with torch.no_grad():
                     row |= evaluate(model)
+            bar.update(task, advance=1, loss=row["loss"], speed=row["tokens_per_second"])
+            if not first:
+                continue
             log.write(json.dumps(row) + "\n")
             log.flush()
+            if board:
+                for key, value in row.items():
+                    board.add_scalar(key, value, step)
             if (step + 1) % config.checkpoint_every == 0 or last:
                 _save(state_file, model, optimizers, step + 1, config)
-            bar.update(task, advance=1, loss=row["loss"], speed=row["tokens_per_second"])
-    plot(metrics_file, out / "loss.png")
+    if board:
+        board.close()
+    if first:
+        plot(metrics_file, out / "loss.png")
+    processes.wait_for_everyone()
+
+
+def _tensorboard(out: Path) -> Any:
+    try:
+        from torch.utils.tensorboard import SummaryWriter
+    except ImportError:
+        raise TrainingError(
+            "tensorboard = true needs the package tensorboard: pip install tensorboard"
+        ) from None
+    return SummaryWriter(str(out / "tensorboard"))
 
 
 def _step(
@@ -178,6 +207,7 @@ def _step(
     micro_batches: MicroBatches,
     loss_of: LossOf,
     count_of: CountOf,
+    processes: PartialState,
 ) -> tuple[Metrics, int]:
     scale = schedule_at(step, config)
     for optimizer in optimizers:
@@ -185,26 +215,38 @@ def _step(
             group["lr"] = scale * group["peak"]
         optimizer.zero_grad(set_to_none=True)
     batches = micro_batches(step, step / config.steps)
-    totals: Metrics = {"loss": 0.0, "learning_rate": scale * config.learning_rate}
     counts = [count_of(batch) for batch in batches]
-    for batch, count in zip(batches, counts, strict=True):
+    totals: Metrics = {"loss": 0.0}
+    mine = slice(processes.process_index, None, processes.num_processes)
+    for batch, count in zip(batches[mine], counts[mine], strict=True):
         share = count / sum(counts)
-        loss, metrics = loss_of(model, batch)
+        loss, metrics = loss_of(model, batch.to(processes.device))
         if not torch.isfinite(loss):
             raise TrainingError(
                 f"loss is {loss.item()} at step {step}; the last checkpoint is kept"
             )
         (loss * share).backward()  # type: ignore[no-untyped-call]
-        totals["loss"] += loss.item() * share
-        for key, value in metrics.items():
+        for key, value in {"loss": loss.item(), **metrics}.items():
             totals[key] = totals.get(key, 0.0) + value * share
-    norm = torch.nn.utils.clip_grad_norm_(
-        [p for p in model.parameters() if p.requires_grad], config.clip
-    )
-    totals["gradient_norm"] = float(norm)
+    trained = [p for p in model.parameters() if p.requires_grad]
+    if processes.num_processes > 1:
+        totals = _sum_over_processes(trained, totals)
+    totals["learning_rate"] = scale * config.learning_rate
+    totals["gradient_norm"] = float(torch.nn.utils.clip_grad_norm_(trained, config.clip))
     for optimizer in optimizers:
         optimizer.step()
     return totals, sum(batch.tokens for batch in batches)
+
+
+def _sum_over_processes(trained: Sequence[Tensor], totals: Metrics) -> Metrics:
+    """Gradients and metrics of the whole step: each process has its micro-batches' share."""
+    for parameter in trained:
+        if parameter.grad is None:
+            parameter.grad = torch.zeros_like(parameter)
+        torch.distributed.all_reduce(parameter.grad)
+    parts: list[Metrics] = [{} for _ in range(torch.distributed.get_world_size())]
+    torch.distributed.all_gather_object(parts, totals)
+    return {key: sum(part.get(key, 0.0) for part in parts) for part in parts for key in part}
 
 
 def _keep_freed_memory() -> None:

@@ -32,9 +32,13 @@ def token_logprobs(model: Any, batch: Batch) -> Tensor:
     return -functional.cross_entropy(logits, batch.target, reduction="none")
 
 
-def branch_logprobs(logprobs: Tensor, batch: Batch) -> Tensor:
-    """Sum over each branch's targets, shape [branches], in nats."""
-    return torch.zeros(batch.branches).index_add(0, batch.branch, logprobs)
+def branch_logprobs(logprobs: Tensor, batch: Batch, *, mean: bool = False) -> Tensor:
+    """Sum (or ``mean``) over each branch's targets, shape [branches], in nats."""
+    zeros = logprobs.new_zeros(batch.branches)
+    sums = zeros.index_add(0, batch.branch, logprobs)
+    if not mean:
+        return sums
+    return sums / zeros.index_add(0, batch.branch, torch.ones_like(logprobs)).clamp(min=1)
 
 
 def likelihood_loss(logprobs: Tensor, weight: Tensor) -> Tensor:
@@ -42,20 +46,32 @@ def likelihood_loss(logprobs: Tensor, weight: Tensor) -> Tensor:
     return -(logprobs * weight).sum() / weight.sum()
 
 
-def ipo_loss(
-    policy_chosen: Tensor,
-    policy_rejected: Tensor,
-    ref_chosen: Tensor,
-    ref_rejected: Tensor,
-    beta: float,
-) -> Tensor:
-    """Identity preference optimization on summed log-probabilities; all shapes [pairs] -> scalar.
+def margins(policy: Tensor, reference: Tensor, batch: Batch) -> Tensor:
+    """h of each pair in nats, from log-probabilities of branches: [branches] -> [pairs].
 
-    h = [log pi(y_w) - log pi_ref(y_w)] - [log pi(y_l) - log pi_ref(y_l)], loss (h - 1/(2 beta))^2
-    (Azar et al., 2023, equation 17; FSPO, arXiv 2502.19312).
+    h = [log pi(y_w) - log pi_ref(y_w)] - [log pi(y_l) - log pi_ref(y_l)].
     """
-    h = (policy_chosen - ref_chosen) - (policy_rejected - ref_rejected)
-    return ((h - 1.0 / (2.0 * beta)) ** 2).mean()
+    gained = policy - reference
+    return gained[batch.chosen] - gained[batch.chosen + 1]
+
+
+def ipo_loss(h: Tensor, beta: float) -> Tensor:
+    """Identity preference optimization, [pairs] -> [pairs]: (h - 1 / (2 beta))^2.
+
+    Azar et al., 2023, equation 17; FSPO, arXiv 2502.19312. ``h`` is of summed log-probabilities, or
+    of their means over the response's tokens, as TRL has it.
+    """
+    return (h - 1.0 / (2.0 * beta)) ** 2
+
+
+def dpo_loss(h: Tensor, beta: float, label_smoothing: float = 0.0) -> Tensor:
+    """Direct preference optimization, [pairs] -> [pairs].
+
+    -(1 - e) log sigmoid(beta h) - e log sigmoid(-beta h) (Rafailov et al., 2023, equation 7; with
+    the share e of labels taken for wrong: Mitchell, 2023, "conservative DPO", equation 3).
+    """
+    right, wrong = functional.logsigmoid(beta * h), functional.logsigmoid(-beta * h)
+    return -(1 - label_smoothing) * right - label_smoothing * wrong
 
 
 def checkpoint_activations(model: Any) -> None:

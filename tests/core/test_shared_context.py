@@ -27,11 +27,12 @@ from transformers import (
 from fspo_core.errors import TrainingError
 from fspo_core.training.attention import shared_context_attention
 from fspo_core.training.episodes import Episode, branch_of, collate, context_of, pack
-from fspo_core.training.finetune import pair_loss
 from fspo_core.training.objectives import (
     branch_logprobs,
     checkpoint_activations,
+    ipo_loss,
     likelihood_loss,
+    margins,
     token_logprobs,
 )
 
@@ -154,20 +155,23 @@ def test_log_probabilities_loss_and_gradients_are_those_of_the_plain_forward(
 
 def test_ipo_with_the_adapter_off_as_its_reference_is_exact() -> None:
     episodes = [e for e in episodes_of(1) if len(e.branches) % 2 == 0]
+    for episode in episodes:
+        for i, branch in enumerate(episode.branches):
+            branch.role = "rejected" if i % 2 else "chosen"
     model = model_of("llama", lora=True)
     other = copy.deepcopy(model)
     batch = collate(episodes)
     policy = branch_logprobs(token_logprobs(model, batch), batch)
     with torch.no_grad(), model.disable_adapter():
         base = branch_logprobs(token_logprobs(model, batch), batch)
-    loss, _ = pair_loss(policy, base, IPO_BETA)
+    loss = ipo_loss(margins(policy, base, batch), IPO_BETA).mean()
 
     owner = torch.sort(batch.branch, stable=True).values
     sums = torch.zeros(batch.branches)
     plain = sums.index_add(0, owner, plain_logprobs(other, episodes)[0])
     with torch.no_grad(), other.disable_adapter():
         plain_base = sums.index_add(0, owner, plain_logprobs(other, episodes)[0])
-    plain_loss, _ = pair_loss(plain, plain_base, IPO_BETA)
+    plain_loss = ipo_loss(margins(plain, plain_base, batch), IPO_BETA).mean()
     assert relative(loss, plain_loss) < 1e-5
     loss.backward()  # type: ignore[no-untyped-call]
     plain_loss.backward()  # type: ignore[no-untyped-call]

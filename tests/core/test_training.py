@@ -4,26 +4,45 @@ from __future__ import annotations
 
 import json
 import os
+import shutil
 import signal
 import subprocess
 import sys
 import time
 from dataclasses import replace
 from pathlib import Path
+from typing import Any
 
 import numpy as np
 import pytest
 import torch
+from transformers import LlamaConfig, LlamaForCausalLM
 
-from fspo_core.errors import CheckpointError, TrainingError
+from fspo_core.errors import CheckpointError, TrainingError, WorldError
 from fspo_core.modeling import load_base, new_llama, train_tokenizer, with_adapter
+from fspo_core.prompts import CompactFormat
 from fspo_core.synthesis.generate import SynthesisConfig, synthesize
 from fspo_core.training.curriculum import Curriculum, Stage
 from fspo_core.training.episodes import Episode, branch_of, collate, context_of
-from fspo_core.training.finetune import PreferenceEpisodes, TrainConfig, pair_loss, train
+from fspo_core.training.finetune import REFERENCE, LossOf, TrainConfig, episode_maker, train
 from fspo_core.training.loop import LoopConfig, _optimizers, schedule_at
-from fspo_core.training.objectives import branch_logprobs, ipo_loss, likelihood_loss, token_logprobs
+from fspo_core.training.objectives import (
+    branch_logprobs,
+    dpo_loss,
+    ipo_loss,
+    likelihood_loss,
+    margins,
+    token_logprobs,
+)
+from fspo_core.training.preference_data import (
+    EpisodeConfig,
+    EpisodeMaker,
+    FileSource,
+    WorldSource,
+    steps_of,
+)
 from fspo_core.training.pretrain import PretrainConfig, corpus, pretrain
+from fspo_core.training.recipe import follow, names, read
 from fspo_core.worlds.base import seeded
 
 TINY = {
@@ -79,14 +98,20 @@ def test_packed_branches_have_the_log_probabilities_of_plain_forwards() -> None:
         torch.testing.assert_close(packed[i], plain, rtol=1e-5, atol=1e-4)
 
 
-def test_ipo_by_hand() -> None:
+def test_ipo_and_dpo_by_hand() -> None:
     # h = (-10 - -12) - (-20 - -19) = 2 + 1 = 3; beta 0.1 -> target 5; (3 - 5)^2 = 4
-    tensors = [torch.tensor([x]) for x in (-10.0, -20.0, -12.0, -19.0)]
-    assert ipo_loss(*tensors, beta=0.1).item() == pytest.approx(4.0)
+    pair = [
+        branch_of(1, [([2], 0.0), ([3], 1.0)], "chosen"),
+        branch_of(1, [([2], 0.0), ([4], 1.0)], "rejected"),
+    ]
+    batch = collate([Episode([1], pair)])
     policy, reference = torch.tensor([-10.0, -20.0]), torch.tensor([-12.0, -19.0])
-    loss, metrics = pair_loss(policy, reference, 0.1)
-    assert loss.item() == pytest.approx(4.0)
-    assert metrics == {"reward_accuracy": 1.0, "margin_nats": pytest.approx(3.0)}
+    h = margins(policy, reference, batch)
+    assert h.tolist() == [3.0]
+    assert ipo_loss(h, 0.1).tolist() == [pytest.approx(4.0)]
+    # -log sigmoid(0.3) = 0.554355; with a tenth of the labels wrong: + 0.1 * 0.3
+    assert dpo_loss(h, 0.1).tolist() == [pytest.approx(0.554355, abs=1e-6)]
+    assert dpo_loss(h, 0.1, 0.1).tolist() == [pytest.approx(0.584355, abs=1e-6)]
 
 
 def test_the_likelihood_loss_weights_tokens() -> None:
@@ -158,35 +183,102 @@ def test_no_loss_falls_on_the_context_or_the_question() -> None:
             assert all(branch.weights[asked + 1 :])
 
 
-def test_pref_ft_trains_on_chosen_responses_alone_and_ipo_on_pairs(tmp_path: Path) -> None:
-    tokenizer = train_tokenizer(corpus(100, 1), vocab_size=600)
-    for objective, per_pair in (("sft", 1), ("ipo", 2)):
-        config = TrainConfig(tmp_path, tmp_path, objective, "x", shots=3, pairs_per_user=4)  # type: ignore[arg-type]
-        episode = PreferenceEpisodes(tokenizer, config)(0)[0]
-        assert len(episode.branches) == 4 * per_pair
+def maker_of(tokenizer: Any, **changes: Any) -> EpisodeMaker:
+    config = TrainConfig(Path(), Path(), **{"objective": "ipo", "shots": 3, **changes})
+    return episode_maker(config, CompactFormat(tokenizer), 4096)
 
 
-def test_a_run_that_is_not_personal_shows_no_shots(tmp_path: Path) -> None:
+def test_each_objective_branches_as_it_should() -> None:
     tokenizer = train_tokenizer(corpus(100, 1), vocab_size=600)
-    config = TrainConfig(tmp_path, tmp_path, "ipo", "x", shots=0)
-    for episode in PreferenceEpisodes(tokenizer, config)(0):
+    roles = {
+        "pref_ft": ["text"], "ipo": ["chosen", "rejected"], "dpo": ["chosen", "rejected"],
+        "label_token": ["text"],
+    }  # fmt: skip
+    for objective, wanted in roles.items():
+        for described in (False, True) if objective != "label_token" else (False,):
+            maker = maker_of(tokenizer, objective=objective, description_first=described)
+            episode = maker.episode(seeded(1))
+            told = ["text"] if described else []
+            assert [b.role for b in episode.branches] == (told + wanted) * 4
+
+
+def test_a_description_comes_first_and_the_responses_follow_on_it() -> None:
+    tokenizer = train_tokenizer(corpus(100, 1), vocab_size=600)
+    fmt = CompactFormat(tokenizer)
+    told, chosen, rejected, *_ = (
+        maker_of(tokenizer, description_first=True).episode(seeded(1)).branches
+    )
+    assert told.ids[0] == fmt.user
+    assert told.weights == [0.0] + [1.0] * (len(told.ids) - 1)
+    for response in (chosen, rejected):
+        assert response.ids[: len(told.ids)] == told.ids
+        assert not any(response.weights[: response.ids.index(fmt.chosen) + 1])
+        assert all(response.weights[response.ids.index(fmt.chosen) + 1 :])
+
+
+def test_the_label_token_says_whether_the_first_response_is_preferred() -> None:
+    tokenizer = train_tokenizer(corpus(100, 1), vocab_size=600)
+    fmt, rng = CompactFormat(tokenizer), seeded(3)
+    maker = maker_of(tokenizer, objective="label_token")
+    said = {fmt.chosen: 0, fmt.rejected: 0}
+    for _ in range(20):
+        drawn = maker.source.draw(rng, 1, 1, "train")
+        (pair,) = drawn.held
+        branch = maker._verdict(pair, 1, rng)
+        first = fmt.verdict_cue(pair.question, pair.chosen, pair.rejected)
+        second = fmt.verdict_cue(pair.question, pair.rejected, pair.chosen)
+        assert branch.ids[:-1] == (first if branch.ids[-1] == fmt.chosen else second)
+        assert [i for i, w in enumerate(branch.weights) if w] == [len(branch.ids) - 1]
+        said[branch.ids[-1]] += 1
+    assert min(said.values()) >= 4
+
+
+def test_a_run_that_is_not_personal_shows_no_shots() -> None:
+    tokenizer = train_tokenizer(corpus(100, 1), vocab_size=600)
+    maker = maker_of(tokenizer, fewest_shots=0, shots=0)
+    for episode in steps_of(maker, seed=1, tokens=3000)(0):
         assert len(episode.context) == 1
         assert {branch.prefix for branch in episode.branches} == {1}
+
+
+def test_shots_that_do_not_fit_the_model_are_refused_or_dropped_oldest_first() -> None:
+    tokenizer = train_tokenizer(corpus(100, 1), vocab_size=600)
+    world = WorldSource("roleplay", alike=True)
+    settings: dict[str, Any] = {
+        "objective": "ipo", "fewest_shots": 8, "shots": 8, "pairs_per_user": 1,
+        "description_first": False,
+    }  # fmt: skip
+    fmt = CompactFormat(tokenizer)
+    whole = EpisodeMaker(world, fmt, EpisodeConfig(**settings, max_length=9999, too_long="error"))
+    most = max(b.prefix + len(b.ids) for b in whole.episode(seeded(5)).branches) - 1
+    strict = EpisodeConfig(**settings, max_length=most, too_long="error")
+    with pytest.raises(TrainingError, match=rf"8 shots .* have {most + 1} tokens, .* takes {most}"):
+        EpisodeMaker(world, fmt, strict).episode(seeded(5))
+    shorter = EpisodeMaker(world, fmt, replace(strict, too_long="drop_shots")).episode(seeded(5))
+    assert max(b.prefix + len(b.ids) for b in shorter.branches) <= most
+    kept = shorter.context[1:]
+    assert kept == whole.episode(seeded(5)).context[-len(kept) :]
+    with pytest.raises(TrainingError, match="0 shots"):
+        EpisodeMaker(world, fmt, replace(strict, max_length=20, too_long="drop_shots")).episode(
+            seeded(5)
+        )
+
+
+SHORT: dict[str, Any] = {
+    "shots": 2, "pairs_per_user": 2, "tokens_per_step": 600, "steps": 2, "rank": 2,
+    "learning_rate": 0.05,
+}  # fmt: skip
+
+
+def rows_of(run: Path) -> list[dict[str, Any]]:
+    return [json.loads(line) for line in (run / "metrics.jsonl").read_text().splitlines()]
 
 
 def test_pref_ft_then_ipo_write_adapters_that_change_the_model(
     checkpoint: Path, tmp_path: Path
 ) -> None:
-    common = {
-        "shots": 2,
-        "pairs_per_user": 2,
-        "tokens_per_step": 600,
-        "steps": 2,
-        "rank": 2,
-        "learning_rate": 0.05,
-    }
-    train(TrainConfig(checkpoint, tmp_path / "a", "sft", "pref_ft", **common))  # type: ignore[arg-type]
-    train(TrainConfig(checkpoint, tmp_path / "b", "ipo", "fspo", start="pref_ft", **common))  # type: ignore[arg-type]
+    train(TrainConfig(checkpoint, tmp_path / "a", "pref_ft", "pref_ft", **SHORT))
+    train(TrainConfig(checkpoint, tmp_path / "b", "ipo", "fspo", start="pref_ft", **SHORT))
     ids = torch.tensor([[1, 50, 60, 70]])
     base, _, _ = load_base(checkpoint)
     logits = [
@@ -195,20 +287,215 @@ def test_pref_ft_then_ipo_write_adapters_that_change_the_model(
     ]
     assert not torch.allclose(logits[0], logits[1])
     assert not torch.allclose(logits[1], logits[2])
-    rows = [
-        json.loads(line) for line in (tmp_path / "b" / "metrics.jsonl").read_text().splitlines()
-    ]
-    assert {"loss", "reward_accuracy", "margin_nats", "tokens_per_second"} <= set(rows[0])
+    first = rows_of(tmp_path / "b")[0]
+    assert {"loss", "reward_accuracy", "margin_nats", "tokens_per_second"} <= set(first)
+    assert first["margin_nats"] == pytest.approx(0.0, abs=1e-4)  # it starts where its reference is
     assert (tmp_path / "b" / "loss.png").stat().st_size > 5000
     for config in checkpoint.rglob("*.json"):
         assert str(checkpoint.parent) not in config.read_text(), f"{config} names a folder"
+    assert not (checkpoint / "adapters" / "fspo" / REFERENCE).exists()
     with pytest.raises(CheckpointError, match="no adapter 'nobody'"):
         with_adapter(checkpoint, "nobody")
 
 
-def test_ipo_refuses_a_beta_that_is_not_positive(checkpoint: Path, tmp_path: Path) -> None:
-    with pytest.raises(TrainingError, match="got -1"):
-        train(TrainConfig(checkpoint, tmp_path, "ipo", "x", beta=-1.0))
+@pytest.mark.parametrize("changes", [{"start": "seed"}, {}, {"adapter": None}])
+def test_the_margin_is_against_what_the_run_started_from(
+    changes: dict[str, Any], checkpoint: Path, tmp_path: Path
+) -> None:
+    """Of an adapter, of the base under a new adapter, of a model trained whole: one reference."""
+    train(TrainConfig(checkpoint, tmp_path / "s", "pref_ft", "seed", **SHORT))
+    settings = {"adapter": "x", **SHORT, "bf16": False, **changes}
+    config = TrainConfig(checkpoint, tmp_path / "r", "ipo", **settings)
+    tokenizer = load_base(checkpoint)[1]
+    train(config)
+    before, after = rows_of(tmp_path / "r")
+    assert before["margin_nats"] == pytest.approx(0.0, abs=1e-3)
+    start = with_adapter(checkpoint, config.start)
+    trained = (
+        with_adapter(checkpoint, "x")
+        if config.adapter
+        else load_base(tmp_path / "r" / "checkpoint")[0]
+    )
+    draw = steps_of(episode_maker(config, CompactFormat(tokenizer), 4096), seed=1, tokens=600)
+    batch = collate(draw(0))
+    with torch.no_grad():
+        sums = [branch_logprobs(token_logprobs(m, batch), batch) for m in (trained, start)]
+    assert abs(float(margins(*sums, batch).mean())) > 0.01  # two steps of a large rate move it
+    assert after["margin_nats"] != pytest.approx(0.0, abs=1e-3)
+
+
+@pytest.mark.parametrize(
+    "changes",
+    [
+        {"objective": "dpo", "label_smoothing": 0.1, "recompute_activations": True},
+        {"objective": "label_token", "heldout_users": 2, "evaluate_every": 1},
+        {"objective": "ipo", "description_first": True, "length_normalized": True, "beta": 0.5},
+        {"objective": "ipo", "cache_reference": True},
+        {"objective": "pref_ft", "adapter": None, "fewest_shots": 0, "world": "elix_easy"},
+    ],
+)
+def test_every_objective_trains(changes: dict[str, Any], checkpoint: Path, tmp_path: Path) -> None:
+    # On one episode again and again, so that the loss can only fall.
+    settings = {"adapter": "y", "episodes": 1, **SHORT, "steps": 8, "learning_rate": 0.01}
+    settings |= changes
+    written = train(TrainConfig(checkpoint, tmp_path, **settings))
+    rows = rows_of(tmp_path)
+    assert rows[-1]["loss"] < rows[0]["loss"]
+    assert any(file.suffix == ".safetensors" for file in written.iterdir())
+    if "heldout_users" in changes:
+        assert 0 <= rows[0]["eval/label_accuracy"] <= 1
+
+
+def test_a_reference_that_is_kept_is_computed_once_an_episode(
+    checkpoint: Path, tmp_path: Path
+) -> None:
+    config = TrainConfig(
+        checkpoint, tmp_path, "ipo", "z", episodes=1, cache_reference=True, **SHORT
+    )
+    calls = []
+    loss = LossOf(config, lambda batch: calls.append(1) or torch.zeros(len(batch.target)))
+    model = load_base(checkpoint)[0]
+    maker = episode_maker(config, CompactFormat(load_base(checkpoint)[1]), 4096)
+    batch = collate([maker.episode(seeded(1))])
+    first, again = loss(model, batch), loss(model, batch)
+    assert len(calls) == 1
+    torch.testing.assert_close(first[0], again[0])
+
+
+@pytest.mark.parametrize(
+    ("changes", "message"),
+    [
+        ({"beta": -1.0}, "got -1"),
+        ({"label_smoothing": 0.5}, "got 0.5"),
+        ({"fewest_shots": 9}, r"shots \(8\), got 9"),
+        ({"steps": 0}, "steps must be at least 1, got 0"),
+        ({"learning_rate": float("nan")}, "got nan"),
+        ({"adapter": None, "start": "a"}, "needs the name of an adapter"),
+        ({"world": "nowhere"}, "nowhere"),
+        ({"shots": 400, "fewest_shots": 400}, "400 shots and a held-out pair of roleplay"),
+    ],
+)
+def test_settings_that_cannot_be_are_refused_before_the_first_step(
+    changes: dict[str, Any], message: str, checkpoint: Path, tmp_path: Path
+) -> None:
+    settings: dict[str, Any] = {"objective": "ipo", "adapter": "x", **changes}
+    with pytest.raises((TrainingError, WorldError), match=message):
+        train(TrainConfig(checkpoint, tmp_path, **settings))
+    assert not (tmp_path / "metrics.jsonl").exists()
+
+
+def test_a_tokenizer_that_does_not_fit_the_model_is_refused(
+    checkpoint: Path, tmp_path: Path
+) -> None:
+    folder = tmp_path / "mixed"
+    shutil.copytree(checkpoint, folder)
+    train_tokenizer(corpus(300, 1), vocab_size=900).save_pretrained(folder)
+    with pytest.raises(TrainingError, match=r"ids up to 899, the model's embedding has 600 rows"):
+        train(TrainConfig(folder, tmp_path / "run", "ipo", "x"))
+
+
+def test_a_loss_that_is_not_a_number_stops_the_run_and_keeps_the_checkpoint(
+    checkpoint: Path, tmp_path: Path
+) -> None:
+    settings = {**SHORT, "steps": 6, "checkpoint_every": 1, "learning_rate": 1e30, "clip": 1e30}
+    with pytest.raises(TrainingError, match=r"loss is (nan|inf) at step \d"):
+        train(TrainConfig(checkpoint, tmp_path, "pref_ft", "x", **settings))
+    assert (tmp_path / "state.pt").is_file()
+
+
+def test_two_processes_take_the_steps_of_one(checkpoint: Path, tmp_path: Path) -> None:
+    recipe = tmp_path / "recipe.toml"
+    recipe.write_text(
+        f'model = "{checkpoint}"\n[[stages]]\nobjective = "ipo"\nbf16 = false\nsteps = 4\n'
+        "shots = 2\npairs_per_user = 2\ntokens_per_step = 3000\nmicro_tokens = 600\n"
+        "learning_rate = 1e-3\n"
+    )
+    launch = [sys.executable, "-m", "accelerate.commands.launch", "--cpu", "--num_processes", "2",
+              "--num_machines", "1", "--mixed_precision", "no", "--dynamo_backend", "no",
+              "--main_process_port", "0", "-m"]  # fmt: skip
+    for name, command in (("one", [sys.executable, "-m"]), ("two", launch)):
+        arguments = ["fspo_core.cli", "train", "--recipe", str(recipe), "--out"]
+        done = subprocess.run(
+            [*command, *arguments, str(tmp_path / name)],
+            env={**os.environ, "OMP_NUM_THREADS": "1"}, capture_output=True, text=True,
+        )  # fmt: skip
+        assert done.returncode == 0, done.stderr
+    one, two = (rows_of(tmp_path / name / "stage_1") for name in ("one", "two"))
+    assert [r["tokens"] for r in one] == [r["tokens"] for r in two]
+    for a, b in zip(one, two, strict=True):
+        assert b["loss"] == pytest.approx(a["loss"], rel=1e-5)
+        assert b["gradient_norm"] == pytest.approx(a["gradient_norm"], rel=1e-4)
+
+
+# -- recipes
+
+
+def test_the_recipes_of_the_package_are_read_and_their_values_kept(tmp_path: Path) -> None:
+    assert names() == ["embedded", "llama-3.2-3b-instruct"]
+    embedded = read("embedded", tmp_path)
+    assert embedded.pretrain is not None
+    assert [stage.adapter for stage in embedded.stages] == ["pref_ft", "fspo", "ipo"]
+    assert {stage.model for stage in embedded.stages} == {tmp_path / "pretrain" / "checkpoint"}
+    llama = read("llama-3.2-3b-instruct", tmp_path, {"steps": 2, "model": "/some/folder"})
+    assert {stage.steps for stage in llama.stages} == {2}
+    assert {str(stage.model) for stage in llama.stages} == {"/some/folder"}
+    assert llama.stages[1].beta == 0.005
+
+
+def test_the_recipe_of_llama_trains_a_small_model_of_its_kind(tmp_path: Path) -> None:
+    """Same architecture (grouped queries, scaled rotary embeddings), a few thousand weights."""
+    folder = tmp_path / "llama"
+    tokenizer = train_tokenizer(corpus(300, 1), vocab_size=900)
+    torch.manual_seed(0)
+    scaling = {
+        "rope_type": "llama3", "factor": 32.0, "low_freq_factor": 1.0, "high_freq_factor": 4.0,
+        "original_max_position_embeddings": 8192, "rope_theta": 500000.0,
+    }  # fmt: skip
+    LlamaForCausalLM(
+        LlamaConfig(
+            vocab_size=900, hidden_size=48, intermediate_size=128, num_hidden_layers=2,
+            num_attention_heads=6, num_key_value_heads=2, head_dim=8, rope_parameters=scaling,
+            max_position_embeddings=131072, tie_word_embeddings=True,
+        )
+    ).save_pretrained(folder)  # fmt: skip
+    tokenizer.save_pretrained(folder)
+    changes = {
+        "model": str(folder), "steps": 2, "tokens_per_step": 3000, "shots": 3, "heldout_users": 2,
+        "evaluate_every": 1, "rank": 4,
+    }  # fmt: skip
+    assert follow(read("llama-3.2-3b-instruct", tmp_path / "run", changes)) == folder
+    assert {p.name for p in (folder / "adapters").iterdir()} == {"pref_ft", "fspo"}
+    rows = rows_of(tmp_path / "run" / "fspo")
+    assert [row["step"] for row in rows] == [0, 1]
+    assert "eval/reward_accuracy" in rows[1]
+    follow(read("llama-3.2-3b-instruct", tmp_path / "run", changes))  # done: nothing happens again
+    assert rows_of(tmp_path / "run" / "fspo") == rows
+
+
+@pytest.mark.parametrize(
+    ("text", "message"),
+    [
+        ("steps = ", "Invalid"),
+        ('model = "m"\nstepps = 3', "unknown key 'stepps'"),
+        ('model = "m"', r"and \[\[stages\]\]"),
+        ('[[stages]]\nobjective = "ipo"', "needs a model"),
+        ('model = "m"\n[[stages]]\nobjective = "ppo"', "stage 1: objective: .*'ppo'"),
+        ('model = "m"\n[[stages]]\nobjective = "ipo"\nstepps = 3', "stage 1: stepps: .*got 3"),
+        ('model = "m"\n[[stages]]\nobjective = "ipo"\nsteps = "x"', "stage 1: steps: .*got 'x'"),
+    ],
+)
+def test_a_recipe_that_cannot_be_names_file_and_key(
+    text: str, message: str, tmp_path: Path
+) -> None:
+    path = tmp_path / "recipe.toml"
+    path.write_text(text)
+    with pytest.raises(TrainingError, match=message):
+        read(str(path), tmp_path)
+
+
+def test_a_recipe_that_is_not_there_is_told_with_those_that_are(tmp_path: Path) -> None:
+    with pytest.raises(TrainingError, match=r"no recipe 'nowhere': .* embedded"):
+        read("nowhere", tmp_path)
 
 
 def test_a_folder_of_another_configuration_is_not_resumed(tmp_path: Path) -> None:
@@ -256,11 +543,12 @@ def test_a_run_killed_and_resumed_ends_with_the_same_weights(tmp_path: Path) -> 
 def test_training_takes_pairs_from_files_and_refuses_users_with_too_few(tmp_path: Path) -> None:
     synthesize(SynthesisConfig(tmp_path / "set", ("reviews",), 1, 0.001, 1))
     tokenizer = train_tokenizer(corpus(100, 1), vocab_size=600)
-    config = TrainConfig(
-        tmp_path, tmp_path, "ipo", "x", shots=3, pairs_per_user=4, data=str(tmp_path / "set")
-    )
-    draw = PreferenceEpisodes(tokenizer, config)
-    assert {h.user_id.split("-")[0] for h in draw.histories} == {"reviews"}
-    assert [len(e.branches) for e in draw(0)] == [8] * len(draw(0))
+    maker = maker_of(tokenizer, data=str(tmp_path / "set"), description_first=True)
+    draw = steps_of(maker, seed=1, tokens=8000)
+    assert isinstance(maker.source, FileSource)
+    users = maker.source.users
+    assert {h.user_id.split("-")[0] for h in users["train"]} == {"reviews"}
+    assert not {h.user_id for h in users["train"]} & {h.user_id for h in users["heldout"]}
+    assert [len(e.branches) for e in draw(0)] == [12] * len(draw(0))
     with pytest.raises(TrainingError, match="has 1000 pairs"):
-        PreferenceEpisodes(tokenizer, replace(config, shots=996))
+        maker_of(tokenizer, data=str(tmp_path / "set"), shots=996)

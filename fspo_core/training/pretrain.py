@@ -26,8 +26,8 @@ class PretrainConfig:
 
     out: Path
     seed: int = 1
-    steps: int = 4200
-    tokens_per_step: int = 6000
+    steps: int = 2600
+    tokens_per_step: int = 7000
     micro_tokens: int = 4000
     learning_rate: float = 2e-3
     matrix_learning_rate: float = 5e-3
@@ -37,7 +37,7 @@ class PretrainConfig:
     layers: int = 6
     heads: int = 3
     feed_forward: int = 512
-    context: int = 2048
+    context: int = 4096
     tokenizer_texts: int = 60_000
     probe_users: int = 24
     checkpoint_every: int = 100

@@ -22,6 +22,7 @@ from fspo_core.worlds.nouns import (
     head_noun,
     invented_noun,
     invented_verb,
+    load_nouns,
     sample_noun,
     to_second_person,
 )
@@ -36,9 +37,14 @@ FORMS = {
 CLAUSE_FORMS = ("how", "should", "plan", "help", "feel", "two", "why_doing")
 PAIR_FORMS = ("which", "compare")
 LOWER_CASE, TYPING_ERROR, LONG_CLAUSE, TRAIT = 0.25, 0.05, 0.10, 0.08
-CIRCUMSTANCE, LIFE, ANY_NOUN, MY = 0.25, 0.06, 0.5, 0.10
+CIRCUMSTANCE, LIFE, ANY_NOUN, MY = 0.25, 0.06, 0.9, 0.10
 GENERIC_CATEGORIES = ("objects", "creatures", "ideas")  # whose nouns are WordNet's
-GENERIC = 0.35
+GENERIC = 0.20
+# Whose things are somebody's: "my bicycle", but not "my heron".
+OWNED = frozenset(
+    ("clothes", "computers", "crafts", "finance", "furniture", "gardening", "home_repair",
+     "music", "pets", "vehicles")
+)  # fmt: skip
 _FORM_NAMES = tuple(FORMS)
 _FORM_STEPS = tuple(accumulate(FORMS.values()))
 _ARTICLE = re.compile(r"^(?:a|an|the|some) ")
@@ -60,7 +66,7 @@ class Group:
 
 @cache
 def groups(category: str, split: Split) -> tuple[Group, ...]:
-    """A category's own topics and the further ones, those of ``split``."""
+    """A category's own topics, then the further ones, those of ``split``."""
     own = [load_folder("roleplay/categories")[category]]
     own += [g for g in load_toml("roleplay/groups.toml")["group"] if g["category"] == category]
     return tuple(
@@ -78,8 +84,10 @@ def groups(category: str, split: Split) -> tuple[Group, ...]:
 
 
 @cache
-def _kinds_of(category: str) -> frozenset[str]:
-    return frozenset(load_toml("roleplay/general.toml")["kinds"].get(category, ()))
+def _kinds_of(category: str) -> Sequence[str]:
+    """The kinds of nouns that are asked about in a category, each as often as it has nouns."""
+    kinds = load_toml("roleplay/general.toml")["kinds"].get(category, ())
+    return tuple(noun.kind for noun in load_nouns() if noun.kind in kinds)
 
 
 def _list(path: str, split: Split) -> Sequence[str]:
@@ -95,23 +103,29 @@ def _flat(name: str, split: Split) -> tuple[tuple[str, str], ...]:
 
 
 def _sample_thing(
-    rng: random.Random,
-    group: Group,
-    kinds: frozenset[str],
-    *,
-    split: Split,
-    invented: float,
-    mine: bool,
+    rng: random.Random, group: Group, kinds: frozenset[str], *, split: Split, invented: float
 ) -> str:
-    """A noun phrase to ask about: one of the group's, or one of the twenty thousand nouns."""
+    """A noun phrase to ask about: one of ``kinds`` of the twenty thousand, or one of the group's"""
     if invented and rng.random() < invented:
         return invented_noun(rng, split)
-    if kinds and (not group.things or rng.random() < ANY_NOUN):
-        return sample_noun(rng, kinds, split=split)
-    thing = pick(rng, group.things)
-    if mine and rng.random() < MY and not thing[0].isupper():
-        return "my " + _ARTICLE.sub("", thing)
-    return thing
+    return sample_noun(rng, kinds, split=split) if kinds else pick(rng, group.things)
+
+
+def _sample_group(
+    rng: random.Random, category: str, form: str, split: Split
+) -> tuple[Group, frozenset[str]] | None:
+    """What to ask about, and of which kind of noun where it may be any of that kind.
+
+    Any noun goes with the category's own verbs, which fit all of them. None where the category has
+    no two things to compare.
+    """
+    own, *further = groups(category, split)
+    least = 2 if form in PAIR_FORMS else 1
+    fit = [g for g in (own, *further) if len({head_noun(thing) for thing in g.things}) >= least]
+    kinds = _kinds_of(category)
+    if kinds and (not fit or rng.random() < ANY_NOUN):
+        return own, frozenset((pick(rng, kinds),))
+    return (pick(rng, fit), frozenset()) if fit else None
 
 
 def _sample_category(rng: random.Random) -> str:
@@ -124,17 +138,22 @@ def sample_question(rng: random.Random, *, split: Split, invented: float = 0.0) 
     """A question of any form. ``invented``: share of nouns and of verbs that nobody ever heard."""
     form = _FORM_NAMES[weighted_choice(rng, _FORM_STEPS)]
     category = _sample_category(rng)
+    if category in GENERIC_CATEGORIES:  # one learns about these, and does not choose one
+        form = {"recommend": "explain", "which": "compare"}.get(form, form)
     text = pick(rng, _list(f"{form}.questions", split))
     if form in CLAUSE_FORMS and form != "why_doing" and rng.random() < LIFE:
         category, clause = pick(rng, _flat("life", split))
         slots = {"clause": to_second_person(clause), "act": to_second_person(clause)}
         return Question(_as_typed(text.replace("{clause}", clause), form, slots, rng, split),
                         form, category, slots)  # fmt: skip
-    kinds = _kinds_of(category)
-    candidates = [g for g in groups(category, split) if g.things or kinds]
-    group = pick(rng, candidates)
-    mine = not form.startswith("why_")  # "why do people bake my bread" is nobody's question
-    thing = _sample_thing(rng, group, kinds, split=split, invented=invented, mine=mine)
+    while (found := _sample_group(rng, category, form, split)) is None:
+        category = pick(rng, categories())
+    group, kinds = found
+    thing = _sample_thing(rng, group, kinds, split=split, invented=invented)
+    # "Why do people bake my bread" is nobody's question.
+    mine = category in OWNED and form not in PAIR_FORMS and not form.startswith("why_")
+    if mine and rng.random() < MY and thing[0].islower() and not thing.startswith("my "):
+        thing = "my " + _ARTICLE.sub("", thing)
     slots = {"thing": to_second_person(thing)}
     topics: tuple[str, ...] = (head_noun(thing),)
     if form in CLAUSE_FORMS:
@@ -142,7 +161,9 @@ def sample_question(rng: random.Random, *, split: Split, invented: float = 0.0) 
             base = invented_verb(rng)
             gerund = base + "ing"
         else:
-            base, _, _, gerund = pick(rng, group.verbs)
+            # Not "How do I try to try tennis?"
+            verbs = [v for v in group.verbs if v[0].split()[0] not in text.split()]
+            base, _, _, gerund = pick(rng, verbs or group.verbs)
         clause, tail = f"{base} {thing}", ""
         slots["act"] = to_second_person(clause)
         if form != "why_doing" and rng.random() < CIRCUMSTANCE:
@@ -153,9 +174,9 @@ def sample_question(rng: random.Random, *, split: Split, invented: float = 0.0) 
         slots["gerund"] = to_second_person(gerund + clause.removeprefix(base))
         text = text.replace("{clause}", clause + tail)
     elif form in PAIR_FORMS:
-        other = _sample_thing(rng, group, kinds, split=split, invented=invented, mine=mine)
+        other = _sample_thing(rng, group, kinds, split=split, invented=invented)
         while head_noun(other) == topics[0]:
-            other = _sample_thing(rng, group, kinds, split=split, invented=invented, mine=mine)
+            other = _sample_thing(rng, group, kinds, split=split, invented=invented)
         slots["thing2"], topics = to_second_person(other), (*topics, head_noun(other))
         text = text.replace("{thing2}", other)
     text = text.replace("{thing}", thing)

@@ -6,6 +6,8 @@ WORDNET_FOLDER has WordNet 3.0's data.noun and index.noun (Debian: wordnet-base)
 the package ``wordfreq`` as well, which the project itself does not. Kinds are WordNet's lexical
 categories. A noun is "count" where its plural is common beside it. Left out: words that a glance at
 their gloss shows to be insults, illnesses, drugs, weapons or sexual, and cue words of the lexicon.
+What editors found when they read the list stands in nouns_edited.tsv: words left "out", and words
+that are "count" nouns though their plural is rare.
 """
 
 from __future__ import annotations
@@ -92,12 +94,15 @@ def plural(word: str) -> str:
 
 def main() -> None:
     cues = cue_patterns()
+    edited = dict(
+        line.split("\t") for line in (HERE / "nouns_edited.tsv").read_text("utf-8").splitlines()
+    )
     rows = []
     found = senses(Path(sys.argv[1]))
     for word, (kind, gloss) in found.items():
         if word.endswith("y") and word[:-1] + "ie" in found:  # both have one plural
             continue
-        if not kind or REFUSED_GLOSS.search(gloss) or REFUSED_WORD.search(word):
+        if edited.get(word) == "out" or not kind or REFUSED_GLOSS.search(gloss) or REFUSED_WORD.search(word):
             continue
         if kind == "person" and not OCCUPATION.match(gloss):
             continue
@@ -116,6 +121,7 @@ def main() -> None:
             continue
         mass = kind in MOSTLY_MASS or word.endswith(MASS_ENDINGS)
         count = many >= max(common - 1.2, 1.5) if common >= 2 else not mass
+        count = count or edited.get(word) == "count"
         rows.append((word, kind, "count" if count else "mass", round(common, 1)))
     for row in sorted(rows):
         print(*row, sep="\t")

@@ -102,7 +102,12 @@ def main() -> None:
     for word, (kind, gloss) in found.items():
         if word.endswith("y") and word[:-1] + "ie" in found:  # both have one plural
             continue
-        if edited.get(word) == "out" or not kind or REFUSED_GLOSS.search(gloss) or REFUSED_WORD.search(word):
+        if (
+            edited.get(word) == "out"
+            or not kind
+            or REFUSED_GLOSS.search(gloss)
+            or REFUSED_WORD.search(word)
+        ):
             continue
         if kind == "person" and not OCCUPATION.match(gloss):
             continue

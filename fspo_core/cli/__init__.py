@@ -4,13 +4,14 @@ from __future__ import annotations
 
 import typer
 
-from fspo_core.cli import evaluation, training, worlds
+from fspo_core.cli import bench, evaluation, training, worlds
 from fspo_core.cli.printing import console
 from fspo_core.errors import FspoError
 
 app = typer.Typer(help="Few-shot preference optimization.", no_args_is_help=True)
 for group in (training, evaluation, worlds):
     app.add_typer(group.app)
+app.add_typer(bench.app, name="bench")
 
 
 def main() -> None:

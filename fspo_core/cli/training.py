@@ -17,7 +17,7 @@ app = typer.Typer()
 @app.command()
 def pretrain(
     out: Annotated[Path, typer.Option(help="Folder for checkpoints, metrics and the result.")],
-    steps: int = 2000,
+    steps: int = 4000,
     seed: int = 1,
 ) -> None:
     """Train tokenizer and base model from scratch on the synthetic world; resumes when killed."""

@@ -141,7 +141,7 @@ def run(
     ``loss_of`` gives a micro-batch's mean loss, ``count_of`` how many things it is the mean of, so
     that a step's gradient is the mean over all of them, however they were packed.
     """
-    _keep_freed_memory()
+    keep_freed_memory()
     processes = PartialState()
     first = processes.is_main_process
     out.mkdir(parents=True, exist_ok=True)
@@ -249,7 +249,7 @@ def _sum_over_processes(trained: Sequence[Tensor], totals: Metrics) -> Metrics:
     return {key: sum(part.get(key, 0.0) for part in parts) for part in parts for key in part}
 
 
-def _keep_freed_memory() -> None:
+def keep_freed_memory() -> None:
     """Tell glibc to keep large blocks it frees: a third of a step went into page faults without."""
     if sys.platform == "linux":
         libc = ctypes.CDLL(None)

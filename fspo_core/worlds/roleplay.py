@@ -1,7 +1,8 @@
 """The Roleplay world: everyday questions, 1,500 personas who differ in style and in values.
 
 An answer has a tone, a format and a length, makes one remark (an example or a reason, plain or
-elaborate words, a question back or a summary) and takes a stand on two of eight values. A user's
+elaborate words, a question back or a summary) and shows its adviser's character in two of eight
+values, in sentences about the adviser that fit any question of the category. A user's
 reward is linear in these; the population leans (``LEAN``), so that a good answer for everybody
 exists. Age, region and gender carry no reward. Labels follow Bradley-Terry on the reward difference
 (Bradley and Terry, 1952; FSPO, arXiv 2502.19312, sections 3 and 5).
@@ -98,16 +99,12 @@ def _form(path: str, split: Split) -> Sequence[str]:
 
 
 @cache
-def _category(path: str, split: Split, with_thing: bool) -> Sequence[str]:
-    """Sentences of a category, with those that name a thing or without them."""
+def _category(path: str, split: Split) -> Sequence[str]:
+    """Sentences of a category, which fit all of its questions; ``path`` names them."""
     entry: Any = load_folder("roleplay/categories")
     for part in path.split("."):
         entry = entry[part]
-    # Each kind is divided by itself, so that both splits have both.
-    general = wordings([s for s in entry if "{thing}" not in s], split)
-    if not with_thing:
-        return general
-    return [*wordings([s for s in entry if "{thing}" in s] or entry, split), *general]
+    return wordings(entry, split)
 
 
 def _level(weight: float) -> tuple[int, int]:
@@ -223,7 +220,7 @@ class Roleplay(World):
     def _compose(self, question: Question, values: Values, rng: random.Random, split: Split) -> str:
         slots, form = question.slots, question.form
         tone, numbered, length = values[: len(STYLE)]
-        long, has_thing = length > 0, "thing" in slots
+        long = length > 0
         kind, named = _opening_slots(form, slots)
         opening = pick(rng, _style(f"tone.{_side(tone)}.{kind}", split))
         if rng.random() < LEAD_IN:
@@ -233,13 +230,14 @@ class Roleplay(World):
         for attribute, value in zip(VALUES, values[-len(VALUES) :], strict=True):
             if value:
                 path = f"{question.category}.{attribute}.{_side(value)}"
-                points.append(_fill(pick(rng, _category(path, split, has_thing)), slots))
+                points.append(pick(rng, _category(path, split)))
         for attribute, value in zip(REMARK, values[len(STYLE) : -len(VALUES)], strict=True):
             if value:
                 closing = self._remark(attribute, value, question.category, rng, split)
         lead = self._body(form, slots, rng, split, long)
         if long:
-            points += self._tips(question.category, slots, rng, split)
+            tips = _category(f"{question.category}.tips", split)
+            points += rng.sample(tips, min(TIPS, len(tips)))
         rng.shuffle(points)
         lines = [*lead, *points]
         if numbered > 0:
@@ -262,14 +260,9 @@ class Roleplay(World):
         return [_fill(pick(rng, _form(f"{form}.body", split)), slots)]
 
     @staticmethod
-    def _tips(category: str, slots: dict[str, str], rng: random.Random, split: Split) -> list[str]:
-        tips = _category(f"{category}.tips", split, "thing" in slots)
-        return [_fill(tips[i], slots) for i in rng.sample(range(len(tips)), min(TIPS, len(tips)))]
-
-    @staticmethod
     def _remark(attribute: str, value: int, category: str, rng: random.Random, split: Split) -> str:
         if attribute == "support" and value > 0:
-            return pick(rng, _category(f"{category}.examples", split, False))
+            return pick(rng, _category(f"{category}.examples", split))
         return pick(rng, _style(f"{attribute}.{_side(value)}.any", split))
 
     # -- reward of any text ---------------------------------------------------------------------

@@ -1,0 +1,112 @@
+"""``fspo bench``: speed against peers, in one run."""
+
+from __future__ import annotations
+
+import tempfile
+from dataclasses import asdict
+from pathlib import Path
+from typing import Annotated, Any
+
+import typer
+from rich.table import Table
+
+from fspo_core.cli.printing import JsonOption, console, progress, write_json
+from fspo_core.errors import TrainingError
+
+app = typer.Typer(help="Speed against peers, in one run.", no_args_is_help=True)
+
+
+@app.callback()
+def bench() -> None:
+    """Speed against peers, in one run."""
+
+
+@app.command()
+def train(
+    device: Annotated[str, typer.Option(help="cpu or cuda.")] = "cpu",
+    contexts: Annotated[str, typer.Option(help="Tokens of the context.")] = "2800 5600",
+    pairs: Annotated[str, typer.Option(help="K, pairs that share a context.")] = "1 2 4 8",
+    seconds: Annotated[float, typer.Option(help="How long a row is measured at least.")] = 5.0,
+    accuracy: Annotated[
+        float, typer.Option(help="Held-out accuracy to time for K = 1, 4, 8; 0: leave out.")
+    ] = 0.7,
+    steps: Annotated[int, typer.Option(help="Training steps at most for that.")] = 40,
+    json_file: JsonOption = None,
+) -> None:
+    """Contexts computed once against the concatenated forward and TRL's DPOTrainer (ipo)."""
+    from fspo_core.modeling import EMBEDDED
+    from fspo_core.training import bench as benchmark
+
+    lengths, shared = _numbers(contexts, "contexts"), _numbers(pairs, "pairs")
+    setting = benchmark.setting(device, seconds)
+    wanted = [("ours", k, c) for c in lengths for k in shared]
+    wanted += [("concatenated", 1, c) for c in lengths] + [("trl", 2, c) for c in lengths]
+    rows: list[Any] = []
+    with progress() as bar:
+        task = bar.add_task("rows", total=len(wanted))
+        for method, k, c in wanted:
+            sizes = benchmark.Sizes(c)
+            rows.append(benchmark.in_own_process(method, device, seconds, sizes, k))
+            bar.advance(task)
+    sizes = benchmark.Sizes(lengths[0])
+    found = benchmark.figures(setting, rows, sizes.query, sizes.response)
+    peak = benchmark.matrix_peak(setting)
+    found["matrix_peak_flops"] = peak
+    timed: list[Any] = []
+    if accuracy > 0:
+        with tempfile.TemporaryDirectory() as folder:
+            timed = [
+                benchmark.time_to_accuracy(
+                    EMBEDDED, k, accuracy=accuracy, steps=steps, out=Path(folder)
+                )
+                for k in (1, 4, 8)
+            ]
+    _print(rows, found, peak)
+    _print_accuracy(timed)
+    figures = {
+        **found,
+        "setting": asdict(setting),
+        "rows": [asdict(row) for row in rows],
+        "accuracy": [asdict(row) for row in timed],
+    }
+    write_json(json_file, figures)
+
+
+def _numbers(said: str, name: str) -> list[int]:
+    try:
+        numbers = sorted({int(n) for n in said.replace(",", " ").split()})
+    except ValueError:
+        numbers = []
+    if not numbers or numbers[0] < 1:
+        raise TrainingError(f"{name} must be whole numbers from 1, got {said!r}")
+    return numbers
+
+
+def _print(rows: list[Any], found: dict[str, Any], peak: float) -> None:
+    table = Table(
+        "method", "K", "context", "examples/s", "tokens/s", "peak MB", "x TRL", "x concatenated",
+        "limit", "useful, % of the matrix peak",
+    )  # fmt: skip
+    for r in rows:
+        key = f"k{r.pairs}_c{r.context}"
+        ours = r.method == "ours"
+        ratios = [
+            f"{found[name]:.2f}" if ours and name in found else ""
+            for name in (f"ratio_trl_{key}", f"ratio_concatenated_{key}", f"limit_{key}")
+        ]
+        table.add_row(
+            r.method, str(r.pairs), str(r.context), f"{r.examples_per_second:.3f}",
+            f"{r.tokens_per_second:,.0f}", f"{r.peak_memory_mb:,.0f}", *ratios,
+            f"{100 * r.useful_flops_per_second / peak:.0f}",
+        )  # fmt: skip
+    console.print(table)
+
+
+def _print_accuracy(timed: list[Any]) -> None:
+    if not timed:
+        return
+    table = Table("K", "held-out accuracy", "seconds to it", "best", "steps")
+    for r in timed:
+        reached = f"{r.seconds:.0f}" if r.seconds is not None else "not reached"
+        table.add_row(str(r.pairs), f"{r.accuracy:.2f}", reached, f"{r.best:.3f}", str(r.steps))
+    console.print(table)

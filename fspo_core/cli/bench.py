@@ -110,3 +110,14 @@ def _print_accuracy(timed: list[Any]) -> None:
         reached = f"{r.seconds:.0f}" if r.seconds is not None else "not reached"
         table.add_row(str(r.pairs), f"{r.accuracy:.2f}", reached, f"{r.best:.3f}", str(r.steps))
     console.print(table)
+
+
+@app.command()
+def report(
+    figures: Annotated[Path, typer.Argument(help="JSON of fspo bench train.")],
+    out: Annotated[Path, typer.Option(help="Markdown file to write.")] = Path("docs/benchmarks.md"),
+) -> None:
+    """Write docs/benchmarks.md and its plot."""
+    from fspo_core.evaluation.bench_report import write
+
+    write(figures, out)

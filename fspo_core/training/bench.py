@@ -156,7 +156,7 @@ def _episode(setting: Setting, sizes: Sizes, pairs: int, generator: torch.Genera
         for role in ("chosen", "rejected"):
             response = _draw(generator, vocabulary, sizes.response)
             parts = [(query, 0.0), (response, 1.0)]
-            branches.append(branch_of(sizes.context, parts, role))  # type: ignore[arg-type]
+            branches.append(branch_of(sizes.context, parts, role))
     return Episode(context, branches)
 
 
@@ -220,7 +220,7 @@ def _trl(setting: Setting, sizes: Sizes, pairs: int) -> tuple[float, int]:
     """TRL's DPOTrainer (ipo), a step over K pairs, at the faster of two batch sizes."""
     try:
         from datasets import Dataset
-        from trl import DPOConfig, DPOTrainer
+        from trl import DPOConfig, DPOTrainer  # type: ignore[attr-defined]
     except ImportError:
         raise TrainingError('the peer is not installed: pip install -e ".[dev]"') from None
     from tokenizers import Tokenizer, models, pre_tokenizers

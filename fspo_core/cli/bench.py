@@ -52,24 +52,24 @@ def train(
     found = benchmark.figures(setting, rows, sizes.query, sizes.response)
     peak = benchmark.matrix_peak(setting)
     found["matrix_peak_flops"] = peak
-    timed: list[Any] = []
-    if accuracy > 0:
-        with tempfile.TemporaryDirectory() as folder:
-            timed = [
-                benchmark.time_to_accuracy(
-                    EMBEDDED, k, accuracy=accuracy, steps=steps, out=Path(folder)
-                )
-                for k in (1, 4, 8)
-            ]
     _print(rows, found, peak)
-    _print_accuracy(timed)
     figures = {
         **found,
         "setting": asdict(setting),
         "rows": [asdict(row) for row in rows],
-        "accuracy": [asdict(row) for row in timed],
+        "accuracy": [],
     }
     write_json(json_file, figures)
+    if accuracy <= 0:
+        return
+    with tempfile.TemporaryDirectory() as folder:
+        for k in (1, 4, 8):
+            row = benchmark.time_to_accuracy(
+                EMBEDDED, k, accuracy=accuracy, steps=steps, out=Path(folder)
+            )
+            figures["accuracy"].append(asdict(row))
+            write_json(json_file, figures)  # each takes minutes; none is lost
+    _print_accuracy(figures["accuracy"])
 
 
 def _numbers(said: str, name: str) -> list[int]:
@@ -102,13 +102,13 @@ def _print(rows: list[Any], found: dict[str, Any], peak: float) -> None:
     console.print(table)
 
 
-def _print_accuracy(timed: list[Any]) -> None:
-    if not timed:
-        return
+def _print_accuracy(timed: list[dict[str, Any]]) -> None:
     table = Table("K", "held-out accuracy", "seconds to it", "best", "steps")
     for r in timed:
-        reached = f"{r.seconds:.0f}" if r.seconds is not None else "not reached"
-        table.add_row(str(r.pairs), f"{r.accuracy:.2f}", reached, f"{r.best:.3f}", str(r.steps))
+        reached = "not reached" if r["seconds"] is None else f"{r['seconds']:.0f}"
+        table.add_row(
+            str(r["pairs"]), f"{r['accuracy']:.2f}", reached, f"{r['best']:.3f}", str(r["steps"])
+        )
     console.print(table)
 
 

@@ -228,11 +228,13 @@ def _trl(setting: Setting, sizes: Sizes, pairs: int) -> tuple[float, int]:
     from transformers.utils import logging
 
     logging.set_verbosity_error()
+    special = ("<unk>", "<pad>", "<end>")  # not "w1", which would be cut out of "w10"
     vocabulary = {f"w{i}": i for i in range(setting.config["vocab_size"])}
-    words = Tokenizer(models.WordLevel(vocabulary, unk_token="w0"))
+    vocabulary = {special[i] if i < len(special) else w: i for w, i in vocabulary.items()}
+    words = Tokenizer(models.WordLevel(vocabulary, unk_token="<unk>"))
     words.pre_tokenizer = pre_tokenizers.WhitespaceSplit()
     tokenizer = PreTrainedTokenizerFast(
-        tokenizer_object=words, pad_token="w1", eos_token="w2", unk_token="w0"
+        tokenizer_object=words, unk_token="<unk>", pad_token="<pad>", eos_token="<end>"
     )
     generator = torch.Generator().manual_seed(1)
 
@@ -261,7 +263,7 @@ def _trl(setting: Setting, sizes: Sizes, pairs: int) -> tuple[float, int]:
 
         model = _model(setting)
         with tempfile.TemporaryDirectory() as folder:
-            DPOTrainer(
+            trainer = DPOTrainer(
                 model=model,
                 ref_model=_model(setting),
                 args=DPOConfig(
@@ -275,7 +277,11 @@ def _trl(setting: Setting, sizes: Sizes, pairs: int) -> tuple[float, int]:
                 train_dataset=Dataset.from_list(rows),
                 processing_class=tokenizer,
                 callbacks=[Clock()],
-            ).train()  # fmt: skip
+            )  # fmt: skip
+            wide = next(iter(trainer.get_train_dataloader()))["input_ids"].shape[1]
+            if wide != sizes.context + sizes.query + sizes.response:
+                raise TrainingError(f"the peer was given rows of {wide} tokens")
+            trainer.train()
         return sorted(times[1:])[len(times[1:]) // 2]
 
     found = min(seconds(batch) for batch in sorted({1, min(2, pairs)}))

@@ -13,7 +13,7 @@ import json
 import math
 from collections.abc import Callable, Iterator
 from contextlib import contextmanager
-from dataclasses import asdict, dataclass
+from dataclasses import asdict, dataclass, replace
 from pathlib import Path
 from typing import Any, Literal, cast
 
@@ -53,6 +53,7 @@ from fspo_core.training.preference_data import (
 )
 from fspo_core.worlds.base import seeded
 
+HELDOUT_PAIRS = 4
 REFERENCE = "reference"  # peft's name of the frozen copy of the adapter that a run starts from
 
 
@@ -299,7 +300,11 @@ class HeldOut:
     def __init__(self, config: TrainConfig, maker: EpisodeMaker, loss: LossOf) -> None:
         self.loss = loss
         rng = seeded("heldout episodes", config.seed)
-        episodes = [maker.episode(rng, "heldout") for _ in range(config.heldout_users)]
+        # The same pairs whatever K a run is trained with.
+        alike = EpisodeMaker(
+            maker.source, maker.prompts, replace(maker.config, pairs_per_user=HELDOUT_PAIRS)
+        )
+        episodes = [alike.episode(rng, "heldout") for _ in range(config.heldout_users)]
         self.batches = pack(episodes, micro_tokens=config.micro_tokens)
 
     def __call__(self, model: Any) -> Metrics:

@@ -69,7 +69,6 @@ REGIONS = ("Africa", "Asia", "Europe", "Latin America", "North America")
 GENDERS = ("woman", "man")
 PERSONAS_PER_COMBINATION = 30
 BANK_FORMS = ("how", "should", "help", "plan", "what", "recommend")  # fit for a study's bank
-SHORT_FORMS_WITH_BODY = frozenset(("should", "feel", "why_doing", "why_thing", "which", "compare"))
 LONG_WORDS, LONG_SENTENCES = 82, 7  # from how many on an answer is a long one
 MOST_WORDS, MOST_TRIES = 125, 12
 LEAD_IN = 0.5  # of the openings begin with a word or two of greeting
@@ -255,8 +254,6 @@ class Roleplay(World):
         if form == "plan":
             keys = ("first", "middle", "last") if long else ("first", "last")
             return [_fill(pick(rng, _form(f"plan.{key}", split)), slots) for key in keys]
-        if not long and form not in SHORT_FORMS_WITH_BODY:
-            return []
         return [_fill(pick(rng, _form(f"{form}.body", split)), slots)]
 
     @staticmethod

@@ -72,7 +72,7 @@ BANK_FORMS = ("how", "should", "help", "plan", "what", "recommend")  # fit for a
 LONG_WORDS, LONG_SENTENCES = 82, 7  # from how many on an answer is a long one
 MOST_WORDS, MOST_TRIES = 125, 50
 LEAD_IN = 0.5  # of the openings begin with a word or two of greeting
-TIPS = 2
+TIPS = 3
 
 
 @cache

@@ -190,7 +190,8 @@ def test_pairs_for_a_study_come_as_toml() -> None:
 
 
 def test_training_refuses_an_objective_it_does_not_have(tmp_path: Path) -> None:
-    arguments = ["--checkpoint", str(tmp_path), "--out", str(tmp_path), "--adapter", "x"]
-    result = CliRunner().invoke(app, ["train", *arguments, "--objective", "ppo"])
-    assert result.exit_code == 2
-    assert "'ppo'" in result.output
+    recipe = tmp_path / "recipe.toml"
+    recipe.write_text('model = "m"\n[[stages]]\nobjective = "ppo"\n')
+    result = CliRunner().invoke(app, ["train", "--recipe", str(recipe), "--out", str(tmp_path)])
+    assert result.exit_code == 1
+    assert "'ppo'" in str(result.exception)

@@ -112,14 +112,16 @@ def answer_all(
                 for i, repeat in asked
             ]
             for (i, repeat), result in zip(asked, engine.generate(requests), strict=True):
-                if not isinstance(result, Completion):
+                # An arm that ends before its first word has answered badly: it fails the gate.
+                if not isinstance(result, Completion) and result.reason != "empty answer":
                     raise FspoError(f"arm {arm!r} wrote no answer: {result.reason}")
+                text = result.text if isinstance(result, Completion) else ""
                 question = questions[repeat][i]
-                a, b = (world.reward(users[i], question.text, result.text, d) for d in ("a", "b"))
+                a, b = (world.reward(users[i], question.text, text, d) for d in ("a", "b"))
                 answers.append(
                     Answer(
-                        users[i], question, histories[i], arm, repeat, result.text, (a + b) / 2,
-                        world.gate(question.text, result.text).ok, (a, b),
+                        users[i], question, histories[i], arm, repeat, text, (a + b) / 2,
+                        world.gate(question.text, text).ok, (a, b),
                     )
                 )  # fmt: skip
             progress(len(requests))

@@ -7,41 +7,101 @@ how good that is: ``fspo_core.evaluation.label_prediction``.
 
 from __future__ import annotations
 
-from collections.abc import Sequence
+import json
+from collections.abc import Iterator, Sequence
+from contextlib import contextmanager
 from pathlib import Path
-from typing import cast
+from typing import Any, cast
 
 import torch
+from torch import Tensor
 
-from fspo_core.modeling import load_base, with_adapter
-from fspo_core.prompts import FormatName, get_format
-from fspo_core.training.episodes import Episode, branch_of, collate, context_of
+from fspo_core.errors import CheckpointError
+from fspo_core.modeling import adapter_path, load_base, with_adapter
+from fspo_core.prompts import FormatName, PromptFormat, get_format
+from fspo_core.training.episodes import Batch, Episode, branch_of, collate, context_of
 from fspo_core.training.objectives import branch_logprobs, token_logprobs
 from fspo_core.types import Preference, UserHistory
 
+ADAPTER, REFERENCE = "fspo", "pref_ft"
+
+
+def ipo_label_probability(margin: float, beta: float) -> float:
+    """P(first response preferred) from the margin h in nats: clip(1/2 + beta h, 0, 1).
+
+    The optimum of IPO's loss has h = (p - 1/2) / beta (Azar et al., 2023, section 5).
+    """
+    return min(1.0, max(0.0, 0.5 + beta * margin))
+
 
 class PersonalReward:
-    """Margins between two responses for a user, from a checkpoint's adapter and its reference."""
+    """Margins between two responses for a user, from a policy and its reference.
 
-    def __init__(self, path: Path, *, adapter: str = "fspo", reference: str = "pref_ft") -> None:
+    ``beta`` is the policy's: IPO drove its margins to 1/(2 beta) nats.
+    """
+
+    def __init__(
+        self, policy: Any, reference: Any, prompt_format: PromptFormat, beta: float
+    ) -> None:
+        self.policy, self.reference, self.format, self.beta = policy, reference, prompt_format, beta
+
+    @classmethod
+    def load(cls, path: Path) -> PersonalReward:
+        """Of a checkpoint folder. Raises CheckpointError."""
         _, tokenizer, meta = load_base(path)
-        self.format = get_format(cast(FormatName, meta.get("format", "paper")), tokenizer)
-        self.policy, self.reference = with_adapter(path, adapter), with_adapter(path, reference)
+        prompt_format = get_format(cast(FormatName, meta.get("format", "paper")), tokenizer)
+        policy, reference = with_adapter(path, ADAPTER), with_adapter(path, REFERENCE)
+        return cls(policy, reference, prompt_format, trained_beta(path))
 
-    @torch.inference_mode()
     def margins(self, history: UserHistory, pairs: Sequence[Preference]) -> list[float]:
         """h in nats for each (question, chosen, rejected): over 0 predicts the label as it is."""
+        known = len(history.preferences)
+        return self._margins(history, [(known, pair) for pair in pairs])
+
+    def label_probabilities(self, history: UserHistory) -> list[float]:
+        """P(the label that was made), of each label given those before it, by IPO."""
+        asked = list(enumerate(history.preferences))
+        margins = self._margins(history, asked) if asked else []
+        return [ipo_label_probability(margin, self.beta) for margin in margins]
+
+    @torch.inference_mode()
+    def _margins(
+        self, history: UserHistory, asked: Sequence[tuple[int, Preference]]
+    ) -> list[float]:
+        """Margins of pairs, each with how many labels are known before it; one context for all."""
         shots = [self.format.shot(i, p) for i, p in enumerate(history.preferences, 1)]
         context, ends = context_of(self.format.opening(), shots)
         episode = Episode(context)
         stop = list(self.format.stop_ids[:1])
-        for pair in pairs:
-            ask = self.format.answer_cue(pair.question, shots=len(shots), description=None)
+        for known, pair in asked:
+            ask = self.format.answer_cue(pair.question, shots=known, description=None)
             for response in (pair.chosen, pair.rejected):
                 answer = [*self.format.text(response), *stop]
-                episode.branches.append(branch_of(ends[-1], [(ask, 0.0), (answer, 1.0)]))
+                episode.branches.append(branch_of(ends[known], [(ask, 0.0), (answer, 1.0)]))
         batch = collate([episode])
-        reward = branch_logprobs(token_logprobs(self.policy, batch), batch) - branch_logprobs(
-            token_logprobs(self.reference, batch), batch
-        )
+        reward = _branch_logprobs(self.policy, batch) - _branch_logprobs(self.reference, batch)
         return [float(m) for m in reward[0::2] - reward[1::2]]
+
+
+def trained_beta(path: Path) -> float:
+    """IPO's beta of the folder's FSPO adapter. Raises CheckpointError where it does not say."""
+    file = adapter_path(path, ADAPTER) / "fspo.json"
+    try:
+        return float(json.loads(file.read_text(encoding="utf-8"))["recipe"]["beta"])
+    except (OSError, KeyError, ValueError) as error:
+        raise CheckpointError(f"{file} does not say with which beta it was trained") from error
+
+
+def _branch_logprobs(model: Any, batch: Batch) -> Tensor:
+    with _attention_restored(model):
+        return branch_logprobs(token_logprobs(model, batch), batch)
+
+
+@contextmanager
+def _attention_restored(model: Any) -> Iterator[None]:
+    """The model may be one that also writes answers, which needs its own attention."""
+    before = model.config._attn_implementation
+    try:
+        yield
+    finally:
+        model.set_attn_implementation(before)

@@ -17,6 +17,7 @@ from django.db import connection, transaction
 
 from fspo_core import types
 from fspo_core.evaluation.analysis import SummaryRow, analyse, summary_rows
+from fspo_core.evaluation.label_prediction import LabelPrediction
 from fspo_core.evaluation.sensitivity import SetAside
 from studyapp.flow import Stage
 from studyapp.models import (
@@ -26,11 +27,13 @@ from studyapp.models import (
     Generation,
     GenerationState,
     Judgment,
+    Label,
+    LabelChoice,
     Study,
 )
 
 # Part of the input hash: raise it when the statistics change, so that old snapshots are not reused.
-ANALYSIS_VERSION = 2
+ANALYSIS_VERSION = 3
 LEVEL = 0.95
 WORLD = "people"
 LOCK_SPACE = 0x66737061  # any number that no other advisory lock of this database uses
@@ -158,6 +161,70 @@ def set_aside_of(study: Study) -> list[SetAside]:
     ]  # fmt: skip
 
 
+@dataclass(frozen=True, slots=True)
+class LabelRow:
+    """One label with what was predicted of it: a line of the export (docs/researchers.md).
+
+    ``shots`` labels had been read before it. ``probability`` is what the personal reward model
+    gave to the choice that was made; None where it was not asked. Times are UTC.
+    """
+
+    label: str
+    participant: str
+    participant_stage: str
+    study: str
+    study_version: int
+    pair_position: int
+    shots: int
+    chosen: Literal["a", "b"]
+    chosen_side: Literal["left", "right"]
+    shown_at: datetime
+    answered_at: datetime
+    probability: float | None
+    checkpoint: str | None
+
+
+def label_rows(study: Study) -> list[LabelRow]:
+    """Every label of those whose judgments count, in the order given; one query."""
+    stored = (
+        Label.objects.filter(participant__study_version__study=study, choice__isnull=False)
+        .filter(participant__is_preview=False)
+        .exclude(participant__stage=Stage.WITHDRAWN)
+        .select_related("participant__study_version", "pair", "prediction")
+        .order_by("answered_at", "pk")
+    )
+    return [_label_row(label, study.slug) for label in stored]
+
+
+def _label_row(label: Label, slug: str) -> LabelRow:
+    prediction = getattr(label, "prediction", None)
+    first_chosen = (label.choice == LabelChoice.LEFT) == label.left_is_a
+    return LabelRow(
+        label=str(label.public_id),
+        participant=str(label.participant.public_id),
+        participant_stage=label.participant.stage,
+        study=slug,
+        study_version=label.participant.study_version.number,
+        pair_position=label.pair.position,
+        shots=label.position,
+        chosen="a" if first_chosen else "b",
+        chosen_side=label.choice,  # type: ignore[arg-type]  # constrained in the database
+        shown_at=label.shown_at,  # type: ignore[arg-type]  # constrained with the choice
+        answered_at=label.answered_at,  # type: ignore[arg-type]
+        probability=prediction and prediction.probability,
+        checkpoint=prediction and prediction.checkpoint,
+    )
+
+
+def predictions_of(rows: Iterable[LabelRow]) -> list[LabelPrediction]:
+    """The predictions in the core's words."""
+    return [
+        LabelPrediction(row.participant, row.shots, row.probability)
+        for row in rows
+        if row.probability is not None
+    ]
+
+
 def _failed_arm(comparison: Comparison) -> str | None:
     """The arm whose answer could not be written; the other one's was then not needed."""
     failed = [
@@ -173,11 +240,12 @@ def summarize(
     judgments: Iterable[types.Judgment],
     set_aside: Sequence[SetAside] = (),
     unfinished: Collection[str] = (),
+    predictions: Sequence[LabelPrediction] = (),
 ) -> dict[str, Any]:
     """The payload of a snapshot: see ``fspo_core.evaluation.analysis``."""
     return {
         "analysis_version": ANALYSIS_VERSION,
-        **analyse(judgments, set_aside, LEVEL, unfinished),
+        **analyse(judgments, set_aside, LEVEL, unfinished, predictions),
     }
 
 
@@ -185,9 +253,10 @@ def input_hash(
     judgments: Sequence[types.Judgment],
     set_aside: Sequence[SetAside] = (),
     unfinished: Collection[str] = (),
+    predictions: Sequence[LabelPrediction] = (),
 ) -> str:
     """SHA-256 over all that the statistics depend on; the order of judgments does not matter."""
-    said = [*map(asdict, judgments), *map(asdict, set_aside)]
+    said = [*map(asdict, judgments), *map(asdict, set_aside), *map(asdict, predictions)]
     lines = sorted(json.dumps(row, sort_keys=True) for row in said)
     text = "\n".join([f"analysis {ANALYSIS_VERSION} level {LEVEL}", *lines, *sorted(unfinished)])
     return hashlib.sha256(text.encode()).hexdigest()
@@ -211,13 +280,16 @@ def snapshot_with_rows(*, study: Study) -> tuple[AnalysisSnapshot, list[Judgment
     judgments = [core_judgment(row) for row in rows]
     set_aside = set_aside_of(study)
     unfinished = {row.participant for row in rows if row.participant_stage == Stage.JUDGE}
-    digest = input_hash(judgments, set_aside, unfinished)
+    predictions = predictions_of(label_rows(study))
+    digest = input_hash(judgments, set_aside, unfinished, predictions)
     latest = latest_snapshot(study)
     if latest is not None and latest.input_hash == digest:
         return latest, rows
     study.snapshots.filter(input_hash=digest).delete()
     snapshot = AnalysisSnapshot.objects.create(
-        study=study, input_hash=digest, payload=summarize(judgments, set_aside, unfinished)
+        study=study,
+        input_hash=digest,
+        payload=summarize(judgments, set_aside, unfinished, predictions),
     )
     return snapshot, rows
 

@@ -11,19 +11,21 @@ from datetime import datetime
 from typing import Any, Literal
 
 from fspo_core.evaluation.analysis import SummaryRow
-from studyapp.analysis import JudgmentRow
+from studyapp.analysis import JudgmentRow, LabelRow
 
 Format = Literal["csv", "jsonl", "parquet"]
-Level = Literal["summary", "judgments"]
-ROWS: dict[Level, type[SummaryRow] | type[JudgmentRow]] = {
+Level = Literal["summary", "judgments", "labels"]
+Row = SummaryRow | JudgmentRow | LabelRow
+ROWS: dict[Level, type[Row]] = {
     "summary": SummaryRow,
     "judgments": JudgmentRow,
+    "labels": LabelRow,
 }
 # What a spreadsheet would run as a formula; participants write the reasons.
 FORMULA_STARTS = ("=", "+", "-", "@", "\t", "\r")
 
 
-def encode(level: Level, rows: Sequence[SummaryRow | JudgmentRow], file_format: Format) -> bytes:
+def encode(level: Level, rows: Sequence[Row], file_format: Format) -> bytes:
     """The rows as a file; a file without rows still has its columns."""
     return ENCODERS[file_format](columns(level), [asdict(row) for row in rows])
 

@@ -3,12 +3,12 @@
 from __future__ import annotations
 
 import hashlib
-from collections.abc import Iterable, Sequence
+from collections.abc import Collection, Iterable, Sequence
 from dataclasses import dataclass, replace
 from datetime import datetime, timedelta
 from typing import Literal
 
-from django.db.models import Avg, Count, Prefetch, Q
+from django.db.models import Avg, Count, Exists, OuterRef, Prefetch, Q
 from django.db.models.functions import Now
 from django.utils import timezone
 
@@ -199,6 +199,19 @@ def generation_requests(generation_ids: Sequence[int]) -> list[GenerationRequest
     )
     by_id = {row.pk: _request(row) for row in rows}
     return [by_id[pk] for pk in generation_ids if pk in by_id]
+
+
+def next_unpredicted(*, leave_out: Collection[int] = ()) -> Participant | None:
+    """Whose labels are all in and were not predicted yet; previews are not."""
+    labels = Label.objects.filter(participant=OuterRef("pk"))
+    return (
+        Participant.objects.filter(is_preview=False)
+        .filter(Exists(labels), ~Exists(labels.filter(choice__isnull=True)))
+        .exclude(Exists(labels.filter(prediction__isnull=False)))
+        .exclude(pk__in=leave_out)
+        .order_by("pk")
+        .first()
+    )
 
 
 def has_due_generations() -> bool:

@@ -186,7 +186,12 @@ CELERY_ENABLE_UTC = True
 CELERY_BEAT_SCHEDULE = {
     # A wake-up that nobody read within its interval is dropped: the next one says the same.
     name: {"task": f"studyapp.tasks.{name}", "schedule": seconds, "options": {"expires": seconds}}
-    for name, seconds in (("sweep", 5.0), ("heartbeat", 10.0), ("snapshot", 15.0))
+    for name, seconds in (
+        ("sweep", 5.0),
+        ("heartbeat", 10.0),
+        ("predict_labels", 15.0),
+        ("snapshot", 15.0),
+    )
 }
 CELERY_BEAT_SCHEDULER = "celery.beat:Scheduler"  # nothing to remember, so no file to spoil
 

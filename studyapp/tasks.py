@@ -32,6 +32,8 @@ BATCH_SIZE = 8
 LEASE_SECONDS = services.LEASE_SECONDS
 RENEW_SECONDS = LEASE_SECONDS / 4
 MODELS_QUEUE = "models"
+REWARD_ARM = "fspo"  # whose weights predict labels
+_unpredictable: set[int] = set()
 
 
 @shared_task
@@ -69,6 +71,34 @@ def heartbeat(relay: bool = True) -> None:
         current_app.send_task(
             heartbeat.name, kwargs={"relay": False}, queue=MODELS_QUEUE, expires=10.0
         )
+
+
+@shared_task
+def predict_labels() -> int:
+    """Ask the personal reward model about labels that were made, while no answer is due."""
+    from fspo_core.engines import LabelPredictor
+
+    engine = _engine(settings.FSPO_ENGINE)
+    if not isinstance(engine, LabelPredictor):
+        return 0
+    stored = 0
+    while not selectors.has_due_generations():
+        participant = selectors.next_unpredicted(leave_out=_unpredictable)
+        if participant is None:
+            break
+        try:
+            probabilities = engine.label_probabilities(selectors.history(participant))
+        except Exception:
+            # Not worth a participant's wait: this worker lets these labels be.
+            logger.exception("the labels of participant %d were not predicted", participant.pk)
+            _unpredictable.add(participant.pk)
+            continue
+        stored += services.store_label_predictions(
+            participant_id=participant.pk,
+            probabilities=probabilities,
+            checkpoint=engine.fingerprint(REWARD_ARM),
+        )
+    return stored
 
 
 @shared_task

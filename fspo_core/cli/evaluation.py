@@ -73,7 +73,7 @@ def evaluate(
         "arms": [asdict(s) for s in summaries],
         "detectors": [asdict(d) for d in detectors],
         "options": options,
-        "same_world": _trained_on(engine) == fingerprint_hash(the_world),
+        "same_world": _trained_on(engine, world) == fingerprint_hash(the_world),
     }
     write_json(json_file, figures)
 
@@ -88,26 +88,34 @@ def gates(
 ) -> None:
     """Unseen topics named, and label prediction by shots against the Bayes-optimal reader."""
     from fspo_core.engines.local import LocalEngine
-    from fspo_core.evaluation.gates import label_prediction, topic_naming
+    from fspo_core.evaluation.gates import predicted_labels, topic_naming
+    from fspo_core.evaluation.label_prediction import label_prediction
     from fspo_core.modeling import EMBEDDED
+    from fspo_core.rewards import PersonalReward
 
     path = checkpoint or EMBEDDED
     named = topic_naming(
         LocalEngine(path), ("base", "fspo", "fspo_rat"), questions=questions, seed=seed
     )
-    predicted = label_prediction(path, users=users, seed=seed)
+    found = predicted_labels(PersonalReward.load(path), users=users, seed=seed)
     topics = Table("arm", "unseen topics named", "questions")
     for n in named:
         topics.add_row(n.arm, f"{100 * n.named:.1f}", str(n.questions))
-    labels = Table("shots", "labels predicted", "Bayes-optimal", "labels")
-    for p in predicted:
-        labels.add_row(
-            str(p.shots), f"{100 * p.model:.1f}", f"{100 * p.optimum:.1f}", str(p.labels)
-        )
+    labels = Table(
+        "reader", "shots", "labels predicted, %", "95 % interval", "log loss, nats",
+        "calibration error", "labels",
+    )  # fmt: skip
+    rows = []
+    for name, predictions in found.items():
+        for row in label_prediction(predictions):
+            rows.append({"reader": name, **asdict(row)})
+            labels.add_row(
+                name, str(row.shots), f"{100 * row.accuracy:.1f}",
+                f"{100 * row.low:.1f} – {100 * row.high:.1f}", f"{row.log_loss:.3f}",
+                f"{row.calibration_error:.3f}", str(row.labels),
+            )  # fmt: skip
     console.print(topics, labels)
-    write_json(
-        json_file, {"topics": [asdict(n) for n in named], "labels": [asdict(p) for p in predicted]}
-    )
+    write_json(json_file, {"topics": [asdict(n) for n in named], "labels": rows})
 
 
 @app.command()
@@ -137,12 +145,12 @@ def specimens(
     out.write_text(specimens_markdown(load_engine("local"), count=count, seed=seed), "utf-8")
 
 
-def _trained_on(engine: str) -> str | None:
-    """The hash of the world that a local checkpoint was pretrained on, where it says so."""
+def _trained_on(engine: str, world: str) -> str | None:
+    """The hash of the world as a local checkpoint was pretrained on it, where it says so."""
     from fspo_core.modeling import EMBEDDED
 
     path = Path(engine.removeprefix("local:")) if engine.startswith("local:") else EMBEDDED
     meta = path / "fspo.json"
     found = json.loads(meta.read_text(encoding="utf-8")) if meta.is_file() else {}
-    world: str | None = found.get("world")
-    return world
+    fingerprint: str | None = found.get("worlds", {}).get(world)
+    return fingerprint

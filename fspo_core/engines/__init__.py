@@ -5,10 +5,10 @@ from __future__ import annotations
 import importlib
 from collections.abc import Sequence
 from pathlib import Path
-from typing import Protocol, cast
+from typing import Protocol, cast, runtime_checkable
 
 from fspo_core.errors import EngineError
-from fspo_core.types import Completion, GenerationFailure, GenerationRequest
+from fspo_core.types import Completion, GenerationFailure, GenerationRequest, UserHistory
 
 
 class Engine(Protocol):
@@ -19,6 +19,15 @@ class Engine(Protocol):
     ) -> list[Completion | GenerationFailure]: ...
 
     def fingerprint(self, arm: str) -> str: ...
+
+
+@runtime_checkable
+class LabelPredictor(Protocol):
+    """An engine that also says what it thought of a person's labels, as the local one does."""
+
+    def label_probabilities(self, history: UserHistory) -> list[float]:
+        """P(the label that was made), of each label given those before it."""
+        ...
 
 
 def load_engine(spec: str) -> Engine:

@@ -23,7 +23,15 @@ from fspo_core.arms import Arm, get_arm
 from fspo_core.errors import FspoError, InvalidSampling
 from fspo_core.modeling import fingerprint, load_base, with_adapter
 from fspo_core.prompts import FormatName, Prompt, get_format, shots_to_drop
-from fspo_core.types import Completion, FinishReason, GenerationFailure, GenerationRequest, Sampling
+from fspo_core.rewards import ADAPTER, REFERENCE, PersonalReward, trained_beta
+from fspo_core.types import (
+    Completion,
+    FinishReason,
+    GenerationFailure,
+    GenerationRequest,
+    Sampling,
+    UserHistory,
+)
 
 DESCRIPTION_TOKENS = 64
 DESCRIPTION_FRAME = 16  # room for what the format puts around a description
@@ -132,6 +140,16 @@ class LocalEngine:
                     part, self._answer(adapter, sampling, [rows[i] for i in part]), strict=True
                 )
         return [results[i] for i in range(len(requests))]
+
+    def label_probabilities(self, history: UserHistory) -> list[float]:
+        """P(the label that was made), of each label given those before it.
+
+        Raises CheckpointError where the folder lacks the adapters of the personal reward.
+        """
+        reward = PersonalReward(
+            self.model(ADAPTER), self.model(REFERENCE), self.format, trained_beta(self.path)
+        )
+        return reward.label_probabilities(history)
 
     # -- prompts -------------------------------------------------------------------------------
 

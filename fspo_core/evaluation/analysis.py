@@ -15,6 +15,11 @@ import numpy as np
 
 from fspo_core.errors import FspoError, NoJudgments
 from fspo_core.evaluation.effects import effects, length_controlled, plain_length_controlled
+from fspo_core.evaluation.label_prediction import (
+    LabelPrediction,
+    calibration,
+    label_prediction,
+)
 from fspo_core.evaluation.ranking import bradley_terry, davidson, holm
 from fspo_core.evaluation.reliability import between_people, test_retest
 from fspo_core.evaluation.sensitivity import (
@@ -107,8 +112,9 @@ def analyse(
     set_aside: Sequence[SetAside] = (),
     level: float = 0.95,
     unfinished: Collection[str] = (),
+    predictions: Sequence[LabelPrediction] = (),
 ) -> Figures:
-    """All figures of all pairings, and those over pairings together.
+    """All figures of all pairings, those over pairings together, and those of predicted labels.
 
     ``unfinished`` participants may still judge: the confidence sequence leaves them out. Of a
     pairing that nobody judged, comparisons set aside have no row, but are counted. Raises
@@ -144,6 +150,14 @@ def analyse(
         ),
         "ranking": _or_refusal(lambda: asdict(bradley_terry(everything, level=level))),
         "ranking_davidson": _or_refusal(lambda: asdict(davidson(everything, level=level))),
+        "label_prediction": _or_refusal(partial(_labels, predictions, level)),
+    }
+
+
+def _labels(predictions: Sequence[LabelPrediction], level: float) -> Figures:
+    return {
+        "rows": [asdict(row) for row in label_prediction(predictions, level)],
+        "calibration": [asdict(part) for part in calibration(predictions)],
     }
 
 
@@ -186,7 +200,7 @@ def _pairing(
         },
         "ties_dropped": _or_refusal(lambda: rate_of(winrate(group, ties="drop", level=level))),
         "bootstrap": {"low": low, "high": high},
-        "sign_test": asdict(sign_test(group)),
+        "sign_test": asdict(sign_test(group, level=level)),
         "set_aside": asdict(set_aside_bounds(group, set_aside)),
         "like_length": _or_refusal(lambda: rate_of(winrate(of_like_length(group), level=level))),
         "length_controlled": _or_refusal(lambda: asdict(length_controlled(group, level))),

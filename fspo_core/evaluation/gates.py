@@ -6,26 +6,19 @@ over users and the label noise: nobody can predict better from the attributes.
 
 from __future__ import annotations
 
+from collections.abc import Sequence
 from dataclasses import dataclass
-from pathlib import Path
 
 from fspo_core.engines import Engine
-from fspo_core.rewards import PersonalReward
+from fspo_core.evaluation.label_prediction import LabelPrediction
+from fspo_core.rewards import PersonalReward, ipo_label_probability
 from fspo_core.types import Completion, GenerationRequest, Sampling, UserHistory
 from fspo_core.worlds.base import seeded
 from fspo_core.worlds.language import topics_named
 from fspo_core.worlds.optimum import PosteriorReader
 from fspo_core.worlds.roleplay import Roleplay
 
-
-@dataclass(frozen=True, slots=True)
-class LabelPrediction:
-    """Share of held-out labels predicted after ``shots`` labels, by model and by optimum."""
-
-    shots: int
-    model: float
-    optimum: float
-    labels: int
+PAIRS = 4  # that are predicted of each user
 
 
 @dataclass(frozen=True, slots=True)
@@ -37,24 +30,31 @@ class TopicNaming:
     questions: int
 
 
-def label_prediction(
-    path: Path, *, shots: tuple[int, ...] = (0, 1, 2, 4, 8), users: int = 100, seed: int = 7
-) -> list[LabelPrediction]:
-    """Accuracy on four held-out pairs of each held-out user, by number of shots."""
-    world, reward = Roleplay(), PersonalReward(path)
+def predicted_labels(
+    reward: PersonalReward,
+    *,
+    shots: Sequence[int] = (0, 1, 2, 4, 8),
+    users: int = 100,
+    seed: int = 7,
+) -> dict[str, list[LabelPrediction]]:
+    """By reader, the model and the optimum: four held-out pairs of each held-out user, by shots."""
+    world = Roleplay()
     reader = PosteriorReader(world, particles=4000, seed=seed)
     rng = seeded("gates", seed)
-    right = {n: [0, 0] for n in shots}
+    found: dict[str, list[LabelPrediction]] = {"model": [], "optimum": []}
     for user in world.sample_users(users, split="heldout", seed=seed):
-        pairs = world.sample_pairs(user, max(shots) + 4, rng, split="heldout")
+        pairs = world.sample_pairs(user, max(shots) + PAIRS, rng, split="heldout")
         unseen = pairs[max(shots) :]
         for n in shots:
             history = UserHistory(user.user_id, tuple(p.preference for p in pairs[:n]))
             margins = reward.margins(history, [p.preference for p in unseen])
-            right[n][0] += sum(m > 0 for m in margins)
-            right[n][1] += sum(reader.prefers_chosen(pairs[:n], p) > 0.5 for p in unseen)
-    total = 4 * users
-    return [LabelPrediction(n, right[n][0] / total, right[n][1] / total, total) for n in shots]
+            said = {
+                "model": [ipo_label_probability(m, reward.beta) for m in margins],
+                "optimum": [reader.prefers_chosen(pairs[:n], p) for p in unseen],
+            }
+            for name, probabilities in said.items():
+                found[name] += [LabelPrediction(user.user_id, n, p) for p in probabilities]
+    return found
 
 
 def topic_naming(

@@ -2,7 +2,8 @@
 
 A table has ``participant``, ``arm``, ``against`` and ``outcome`` (win, loss, tie), and may have
 ``judgment_id`` (or ``comparison``), ``arm_side``, ``question_kind``, ``strength``, ``arm_words``,
-``against_words``, ``world``, ``shots``, ``item`` and ``judged_at`` (ISO 8601, or seconds).
+``against_words``, ``world``, ``shots``, ``item`` (or hashes of the two answers) and ``judged_at``
+(ISO 8601, or seconds).
 """
 
 from __future__ import annotations
@@ -22,6 +23,7 @@ from fspo_core.types import Judgment
 NEEDED = ("participant", "arm", "against", "outcome")
 ALPACA = ("generator_1", "generator_2", "preference")
 NUMBERS = ("strength", "arm_words", "against_words", "shots")
+ANSWERS = ("arm_answer_sha256", "against_answer_sha256")  # the same two answers: the same item
 SUFFIXES = (".csv", ".jsonl", ".json", ".parquet")
 
 
@@ -100,6 +102,8 @@ def _judgment(path: Path, number: int, row: Mapping[str, Any]) -> Judgment:
         words = {
             n: str(said[n]) for n in ("arm_side", "question_kind", "world", "item") if n in said
         }
+        if "item" not in said and set(ANSWERS) <= set(said):
+            words["item"] = "|".join(sorted(str(said[name]) for name in ANSWERS))
         judgment = Judgment(
             judgment_id=str(said.get("judgment_id", said.get("comparison", f"row {number}"))),
             **{name: str(said.get(name, "")) for name in NEEDED},  # type: ignore[arg-type]

@@ -1,8 +1,7 @@
 """How well a personal reward model predicts a person's labels: accuracy, log loss, calibration.
 
-A prediction is the probability that the model gave to the label that was then made. Under IPO the
-margin h between two responses is a probability by clip(1/2 + beta h, 0, 1) (Azar et al., 2023,
-section 5: the optimum of the loss has h = (p - 1/2) / beta).
+A prediction is the probability that the model gave to the label that was then made: for IPO see
+``fspo_core.rewards.ipo_label_probability``.
 """
 
 from __future__ import annotations
@@ -57,11 +56,6 @@ class CalibrationBin:
     predicted: float
     observed: float
     labels: int
-
-
-def ipo_label_probability(margin: float, beta: float) -> float:
-    """P(first response preferred) from the margin h in nats: clip(1/2 + beta h, 0, 1)."""
-    return min(1.0, max(0.0, 0.5 + beta * margin))
 
 
 def label_prediction(

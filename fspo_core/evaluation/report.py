@@ -72,7 +72,7 @@ def results_markdown(winrates: Mapping[str, Any], gates: Mapping[str, Any], plot
             "",
             "## Gates of the embedded model",
             "",
-            f"`fspo gates --users {gates['labels'][0]['labels'] // 4} --json FILE`;",
+            f"`fspo gates --users {gates['labels'][0]['users']} --json FILE`;",
             "the labelled pairs are in wordings that training never showed.",
             gates["provenance"],
             "",
@@ -82,9 +82,16 @@ def results_markdown(winrates: Mapping[str, Any], gates: Mapping[str, Any], plot
             ),
             "",
             *_table(
-                ("shots", "labels predicted %", "by the Bayes-optimal reader %", "labels"),
+                (
+                    "reader", "shots", "labels predicted %", "95 % interval", "log loss, nats",
+                    "calibration error", "labels",
+                ),
                 [
-                    (g["shots"], _percent(g["model"]), _percent(g["optimum"]), g["labels"])
+                    (
+                        g["reader"], g["shots"], _percent(g["accuracy"]),
+                        f"{_percent(g['low'])} – {_percent(g['high'])}", f"{g['log_loss']:.3f}",
+                        f"{g['calibration_error']:.3f}", g["labels"],
+                    )
                     for g in gates["labels"]
                 ],
             ),

@@ -23,13 +23,19 @@ GATHERED = 4_000_000  # resampled means in memory at a time
 
 @dataclass(frozen=True, slots=True)
 class SignTest:
-    """People whose winrate is over, under, or exactly one half; the exact two-sided binomial test
-    over those who are not undecided. Without any of those ``p_value`` is 1."""
+    """People whose winrate is over, under, or exactly one half.
+
+    Over those who are not undecided: the exact two-sided binomial test, and Clopper and Pearson's
+    (1934) interval for the share that is over. Without any of them ``p_value`` is 1, the interval
+    0 to 1.
+    """
 
     over: int
     under: int
     undecided: int
     p_value: float
+    share_low: float
+    share_high: float
 
 
 @dataclass(frozen=True, slots=True)
@@ -78,13 +84,19 @@ def bootstrap_interval(
     return low, high
 
 
-def sign_test(judgments: Iterable[Judgment], *, ties: TieRule = "half") -> SignTest:
+def sign_test(
+    judgments: Iterable[Judgment], *, ties: TieRule = "half", level: float = 0.95
+) -> SignTest:
     """Whether more people preferred the arm than its opponent. Raises NoJudgments."""
     means = participant_means(judgments, ties)
     # Means are sums of halves over counts: one half comes out exactly.
     over, under = int((means > 0.5).sum()), int((means < 0.5).sum())
-    p_value = float(stats.binomtest(over, over + under).pvalue) if over + under else 1.0
-    return SignTest(over, under, len(means) - over - under, p_value)
+    undecided = len(means) - over - under
+    if not over + under:
+        return SignTest(over, under, undecided, 1.0, 0.0, 1.0)
+    test = stats.binomtest(over, over + under)
+    share = test.proportion_ci(level, method="exact")
+    return SignTest(over, under, undecided, float(test.pvalue), float(share.low), float(share.high))
 
 
 def set_aside_bounds(judgments: Sequence[Judgment], set_aside: Sequence[SetAside]) -> Bounds:

@@ -30,6 +30,7 @@ MicroBatches = Callable[[int, float], Sequence[Batch]]
 LossOf = Callable[[Any, Batch], tuple[Tensor, Metrics]]
 Evaluate = Callable[[Any], Metrics]
 CountOf = Callable[[Batch], float]
+TRIM_EVERY = 50  # steps
 
 
 @dataclass(frozen=True, slots=True)
@@ -165,6 +166,8 @@ def run(
             row, tokens = _step(
                 model, optimizers, step, config, micro_batches, loss_of, count_of, processes
             )
+            if (step + 1) % TRIM_EVERY == 0:
+                return_freed_memory()
             seconds = time.perf_counter() - began
             row |= {
                 "step": step, "tokens": tokens, "tokens_per_second": tokens / seconds,
@@ -241,10 +244,16 @@ def _step(
 
 def _sum_over_processes(trained: Sequence[Tensor], totals: Metrics) -> Metrics:
     """Gradients and metrics of the whole step: each process has its micro-batches' share."""
+    grads: list[Tensor] = []
     for parameter in trained:
         if parameter.grad is None:
             parameter.grad = torch.zeros_like(parameter)
-        torch.distributed.all_reduce(parameter.grad)
+        grads.append(parameter.grad)
+    message = torch.cat([grad.flatten() for grad in grads])  # one message, not one a parameter
+    torch.distributed.all_reduce(message)
+    sums = torch.split(message, [grad.numel() for grad in grads])
+    for grad, total in zip(grads, sums, strict=True):
+        grad.copy_(total.view_as(grad))
     parts: list[Metrics] = [{} for _ in range(torch.distributed.get_world_size())]
     torch.distributed.all_gather_object(parts, totals)
     return {key: sum(part.get(key, 0.0) for part in parts) for part in parts for key in part}
@@ -261,6 +270,14 @@ def once(write: Callable[[], object]) -> None:
     if processes.is_main_process:
         write()
     processes.wait_for_everyone()
+
+
+def return_freed_memory() -> None:
+    """Give the system back what lies free between blocks in use, which else grows by gigabytes."""
+    if sys.platform == "linux":
+        libc = ctypes.CDLL(None)
+        if hasattr(libc, "malloc_trim"):
+            libc.malloc_trim(0)
 
 
 def keep_freed_memory() -> None:

@@ -181,6 +181,10 @@ class World(ABC):
         best = np.flatnonzero(rewards >= rewards.max() - 1e-5)
         return self.values[int(best[int(rng.random() * len(best))])]
 
+    def described_weights(self, weights: Sequence[float]) -> Sequence[float]:
+        """The weights as ``describe_weights`` tells them."""
+        return weights
+
     def describe(self, user: User) -> str:
         """The user in plain words: what they like, and nothing else."""
         return self.describe_weights(user.weights)

@@ -32,5 +32,6 @@ class Winrates(APIView):
                 "created_at": snapshot and snapshot.created_at,
                 "input_hash": snapshot and snapshot.input_hash,
                 "rows": WinrateSerializer(results, many=True).data,
+                "label_prediction": snapshot and snapshot.payload["label_prediction"],
             }
         )

@@ -11,7 +11,7 @@ from studyapp.models.choices import (
 )
 from studyapp.models.generations import MAX_ATTEMPTS, Generation, Query, WorkerHeartbeat
 from studyapp.models.judgments import Comparison, Judgment
-from studyapp.models.labels import Label
+from studyapp.models.labels import Label, PredictedLabel
 from studyapp.models.participants import (
     AccessToken,
     ConsentRecord,
@@ -41,6 +41,7 @@ __all__ = [
     "LabelChoice",
     "PairPool",
     "Participant",
+    "PredictedLabel",
     "Query",
     "QueryKind",
     "RecruiterIdentity",

@@ -62,3 +62,30 @@ class Label(models.Model):
         left, right = self.left_text, self.right_text
         chosen, rejected = (left, right) if self.choice == LabelChoice.LEFT else (right, left)
         return Preference(self.pair.question, chosen, rejected)
+
+
+class PredictedLabel(models.Model):
+    """What the personal reward model gave to the choice that was made, knowing the labels before.
+
+    Computed once all labels of the participant are in; nothing that a participant sees depends on
+    it.
+    """
+
+    label = models.OneToOneField(
+        Label, on_delete=models.CASCADE, primary_key=True, related_name="prediction"
+    )
+    probability = models.FloatField(_("probability of the choice"))
+    checkpoint = models.CharField(_("checkpoint"), max_length=64)
+    created_at = models.DateTimeField(_("created at"), auto_now_add=True)
+
+    class Meta:
+        verbose_name = _("predicted label")
+        constraints = (
+            models.CheckConstraint(
+                condition=models.Q(probability__gte=0, probability__lte=1),
+                name="prediction_is_a_probability",
+            ),
+        )
+
+    def __str__(self) -> str:
+        return f"{self.label}: {self.probability:.2f}"

@@ -31,6 +31,7 @@ from studyapp.services.leases import (
     store_completion,
     sweep_leases,
 )
+from studyapp.services.predicting import store_label_predictions
 from studyapp.services.stages import record_event
 from studyapp.services.studies import LoadedStudy, load_study, set_study_state
 
@@ -62,6 +63,7 @@ __all__ = [
     "set_study_state",
     "start_participant",
     "store_completion",
+    "store_label_predictions",
     "sweep_leases",
     "withdraw",
 ]

@@ -9,13 +9,15 @@ from dataclasses import dataclass
 
 from fspo_core.worlds import get_world
 from studyapp.config import StudyConfig
+from studyapp.simulation.habits import habit_of
 from studyapp.simulation.log import EndRecord, SimulationLog
 from studyapp.simulation.player import Part, Player
 
 
 @dataclass(frozen=True, slots=True)
 class CohortPlan:
-    """How many play, from which world and seed, how many at once, and where the study is."""
+    """How many play, from which world and seed, how many at once, where the study is, and with
+    which habits (``studyapp.simulation.habits``)."""
 
     study: str
     participants: int
@@ -23,6 +25,7 @@ class CohortPlan:
     url: str
     workers: int
     world: str
+    cohort: str = "exact"
 
 
 def parts(plan: CohortPlan, config: StudyConfig) -> list[Part]:
@@ -44,6 +47,7 @@ def parts(plan: CohortPlan, config: StudyConfig) -> list[Part]:
             seed=plan.seed,
             pid=f"{run}{number:012x}",
             session=secrets.token_hex(12),
+            habit=habit_of(plan.cohort, number),
         )
         for number, user in enumerate(users)
     ]

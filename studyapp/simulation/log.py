@@ -46,6 +46,7 @@ class EndRecord:
     judgments: int
     seconds: float
     waited_seconds: float
+    habit: str = "exact"
     error: str = ""
 
 

@@ -11,6 +11,7 @@ from urllib.parse import urlencode
 from fspo_core.worlds import Question, User, World
 from studyapp.analysis import text_sha256
 from studyapp.simulation.browser import Browser, SimulationError
+from studyapp.simulation.habits import Habit, choose
 from studyapp.simulation.log import Choice, EndRecord, JudgmentRecord, SimulationLog
 from studyapp.simulation.pages import Form, Page
 
@@ -35,6 +36,7 @@ class Part:
     seed: int
     pid: str
     session: str
+    habit: Habit = "exact"
 
 
 @dataclass(slots=True)
@@ -73,6 +75,7 @@ class Player:
             judgments=self.judgments,
             seconds=round(self.clock() - began, 3),
             waited_seconds=round(self.waited, 3),
+            habit=self.part.habit,
             error=error,
         )
         self.log.write(record)
@@ -195,11 +198,9 @@ class Player:
         reward = self.world.reward
         return reward(self.part.user, question, left), reward(self.part.user, question, right)
 
-    @staticmethod
-    def _preferred(left: float, right: float) -> Choice:
-        if left == right:
-            return "tie"
-        return "left" if left > right else "right"
+    def _preferred(self, left: float, right: float) -> Choice:
+        temperature = self.world.temperature
+        return choose(self.part.habit, left, right, temperature=temperature, random=self.random)
 
 
 def strength_of(difference: float) -> int:

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import json
+import shutil
 from pathlib import Path
 
 import pytest
@@ -10,12 +11,20 @@ from typer.testing import CliRunner
 
 from fspo_core.cli import app
 from fspo_core.engines.local import LocalEngine
+from fspo_core.errors import CheckpointError
 from fspo_core.evaluation import synthetic
-from fspo_core.evaluation.gates import label_prediction, topic_naming
-from fspo_core.evaluation.label_prediction import ipo_label_probability
+from fspo_core.evaluation.gates import predicted_labels, topic_naming
+from fspo_core.evaluation.label_prediction import label_prediction
 from fspo_core.evaluation.specimens import specimens_markdown
-from fspo_core.modeling import new_adapter, new_llama, save_adapter, save_base, train_tokenizer
-from fspo_core.rewards import PersonalReward
+from fspo_core.modeling import (
+    adapter_path,
+    new_adapter,
+    new_llama,
+    save_adapter,
+    save_base,
+    train_tokenizer,
+)
+from fspo_core.rewards import PersonalReward, ipo_label_probability
 from fspo_core.training.pretrain import corpus
 from fspo_core.types import Preference, Sampling, UserHistory
 from fspo_core.worlds import get_world
@@ -40,6 +49,7 @@ def folder(tmp_path_factory: pytest.TempPathFactory) -> Path:
             if "lora_B" in parameter_name:
                 parameter.data.normal_(std=0.3)
         save_adapter(path, name, adapter)
+        (adapter_path(path, name) / "fspo.json").write_text('{"recipe": {"beta": 0.0625}}')
     return path
 
 
@@ -90,7 +100,7 @@ def test_swapping_exchanges_chosen_and_rejected_of_every_label() -> None:
 
 
 def test_exchanging_the_responses_turns_the_margin_round(folder: Path) -> None:
-    reward = PersonalReward(folder)
+    reward = PersonalReward.load(folder)
     history = WORLD.history(
         WORLD.sample_users(1, split="train", seed=1)[0], 2, split="train", seed=1
     )
@@ -104,6 +114,27 @@ def test_exchanging_the_responses_turns_the_margin_round(folder: Path) -> None:
     assert reward.margins(UserHistory("u"), [pair])[0] != pytest.approx(one)
 
 
+def test_each_label_is_predicted_from_those_before_it(folder: Path) -> None:
+    reward, engine = PersonalReward.load(folder), LocalEngine(folder)
+    user = WORLD.sample_users(1, split="train", seed=1)[0]
+    history = WORLD.history(user, 3, split="train", seed=1)
+    found = engine.label_probabilities(history)
+    for known, probability in enumerate(found):
+        before = UserHistory("u", history.preferences[:known])
+        (margin,) = reward.margins(before, [history.preferences[known]])
+        assert probability == pytest.approx(ipo_label_probability(margin, 0.0625), abs=1e-5)
+    assert engine.label_probabilities(UserHistory("u")) == []
+    # The same models go on writing answers.
+    assert engine.model("fspo").config._attn_implementation == "sdpa"
+
+
+def test_a_checkpoint_that_does_not_tell_its_beta_is_refused(folder: Path, tmp_path: Path) -> None:
+    copy = shutil.copytree(folder, tmp_path / "copy")
+    (adapter_path(copy, "fspo") / "fspo.json").unlink()
+    with pytest.raises(CheckpointError, match="beta"):
+        PersonalReward.load(copy)
+
+
 def test_the_label_probability_of_ipo_is_clipped() -> None:
     # 1/2 + 0.0625 * 4 = 0.75
     assert ipo_label_probability(4.0, 0.0625) == 0.75
@@ -112,9 +143,11 @@ def test_the_label_probability_of_ipo_is_clipped() -> None:
 
 
 def test_gates_stand_beside_the_bayes_optimal_reader(folder: Path) -> None:
-    rows = label_prediction(folder, shots=(0, 2), users=4)
-    assert [(row.shots, row.labels) for row in rows] == [(0, 16), (2, 16)]
-    assert all(0 <= row.model <= 1 for row in rows)
+    found = predicted_labels(PersonalReward.load(folder), shots=(0, 2), users=4)
+    assert list(found) == ["model", "optimum"]
+    for predictions in found.values():
+        rows = label_prediction(predictions)
+        assert [(row.shots, row.users, row.labels) for row in rows] == [(0, 4, 16), (2, 4, 16)]
     (named,) = topic_naming(LocalEngine(folder), ("fspo",), questions=3)
     assert named.questions == 3
 

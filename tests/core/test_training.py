@@ -9,6 +9,7 @@ import signal
 import subprocess
 import sys
 import time
+from collections import Counter
 from dataclasses import replace
 from pathlib import Path
 from typing import Any
@@ -16,13 +17,15 @@ from typing import Any
 import numpy as np
 import pytest
 import torch
+from transformers.models.llama import modeling_llama
 
 from fspo_core.errors import CheckpointError, TrainingError, WorldError
 from fspo_core.modeling import load_base, new_llama, train_tokenizer, with_adapter
 from fspo_core.prompts import CompactFormat
-from fspo_core.training.curriculum import Curriculum, Stage
+from fspo_core.training.curriculum import SHARES, Curriculum, Stage
 from fspo_core.training.episodes import Batch, Episode, branch_of, collate, context_of
 from fspo_core.training.finetune import REFERENCE, LossOf, TrainConfig, episode_maker, train
+from fspo_core.training.fusing import fuse
 from fspo_core.training.loop import LoopConfig, _optimizers, schedule_at
 from fspo_core.training.objectives import (
     branch_logprobs,
@@ -46,6 +49,7 @@ TINY = {
     "vocab_size": 600,
     "tokenizer_texts": 200,
     "probe_users": 2,
+    "fused": False,  # compiling takes longer than these few steps
 }
 
 
@@ -150,6 +154,67 @@ def test_foreign_words_make_nearly_every_token_one_that_is_copied() -> None:
     words = {i for t, i in tokenizer.get_vocab().items() if t.strip("Ġ").isalpha()}
     assert len(copied[0.0] & words) < 0.6 * len(words)
     assert len(copied[1.0] & words) > 0.8 * len(words)
+
+
+def test_a_plain_row_says_what_its_answer_is_like_and_a_told_one_who_asks() -> None:
+    tokenizer = train_tokenizer(corpus(100, 1), vocab_size=600)
+    curriculum = Curriculum(tokenizer, seed=1)
+    fmt, rng, stage = curriculum.format, seeded(5), Stage(0.0, 0, 0.0, foreign_words=0.0)
+    kinds: Counter[str] = Counter()
+    for _ in range(200):
+        (branch,) = curriculum.zero_shot(rng, stage).branches
+        asked = branch.ids.index(fmt.chosen)
+        assert not any(branch.weights[: asked + 1])
+        if branch.ids[0] == fmt.user:
+            kinds["told"] += 1
+            assert branch.ids[-1] == fmt.end
+            assert all(branch.weights[asked + 1 :])
+        elif fmt.user in branch.ids:
+            kinds["telling"] += 1
+            cue = branch.ids.index(fmt.user)
+            text = tokenizer.decode(branch.ids[cue + 1 :], skip_special_tokens=True)
+            assert text.strip().startswith(("Likes", "Is"))
+            assert all(branch.weights[cue + 1 :])
+            assert branch.weights[cue] == 0
+        else:
+            kinds["opening"] += 1
+            assert fmt.end not in branch.ids
+    assert all(kinds[kind] > 25 for kind in ("told", "telling", "opening"))
+
+
+def test_the_curriculum_asks_in_all_worlds_and_shows_short_answers_first() -> None:
+    tokenizer = train_tokenizer(corpus(100, 1), vocab_size=600)
+    curriculum = Curriculum(tokenizer, seed=1)
+    drawn = Counter(curriculum._world(rng).name for rng in [seeded(3)] for _ in range(2000))
+    assert {name: pytest.approx(2000 * share, rel=0.2) for name, share in SHARES.items()} == drawn
+
+    def tokens(stage: Stage) -> float:
+        rng = seeded(4)
+        made = [
+            curriculum.few_shot(rng, stage, world=curriculum.roleplay, fixed_shots=2)
+            for _ in range(40)
+        ]
+        return sum(len(episode.context) for episode in made)
+
+    assert tokens(Stage(1.0, 2, 1.0, short_pairs=1.0)) < 0.9 * tokens(Stage(1.0, 2, 0.0))
+
+
+def test_compiled_pieces_compute_what_they_did(monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr(modeling_llama, "apply_rotary_pos_emb", modeling_llama.apply_rotary_pos_emb)
+    model = tiny_model()
+    episode = Episode([1, 5, 9, 7], [branch_of(4, [([2, 8], 0.0), ([3, 6, 11], 1.0)])])
+    batch = collate([episode, episode])
+    before = token_logprobs(model, batch)
+    assert fuse(model)
+    after = token_logprobs(model, batch)
+    assert torch.allclose(before, after, rtol=1e-5, atol=1e-6)
+    before.sum().backward()
+    plain = [p.grad.clone() for p in model.parameters() if p.grad is not None]
+    model.zero_grad()
+    after.sum().backward()
+    fused = [p.grad for p in model.parameters() if p.grad is not None]
+    for a, b in zip(plain, fused, strict=True):
+        torch.testing.assert_close(a, b, rtol=1e-4, atol=1e-6)
 
 
 def test_muon_trains_the_hidden_matrices_and_adamw_the_rest() -> None:

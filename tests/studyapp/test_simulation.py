@@ -8,6 +8,7 @@ import threading
 from collections.abc import Iterator
 from dataclasses import replace
 from pathlib import Path
+from random import Random
 
 import pytest
 from django.core.management import CommandError, call_command
@@ -23,6 +24,7 @@ from studyapp.models import Comparison, Judgment, Participant, Study
 from studyapp.simulation.browser import Browser, SimulationError
 from studyapp.simulation.check import check
 from studyapp.simulation.cohort import CohortPlan, parts
+from studyapp.simulation.habits import Habit, choose, habit_of
 from studyapp.simulation.log import EndRecord, JudgmentRecord, read_log
 from studyapp.simulation.pages import read_page
 from studyapp.simulation.player import strength_of
@@ -72,6 +74,32 @@ def test_strength_grows_with_the_difference_of_rewards_and_stays_on_the_scale() 
     assert [strength_of(d) for d in (0.0, 0.4, 1.0, -2.0, 3.2, 9.0, -200.0)] == [
         1, 1, 2, 3, 4, 5, 5,
     ]  # fmt: skip
+
+
+def test_habits_choose_as_they_say() -> None:
+    def share(habit: Habit, left: float, right: float) -> float:
+        random = Random(1)
+        chosen = [choose(habit, left, right, temperature=1.5, random=random) for _ in range(4000)]
+        assert set(chosen) <= {"left", "right"}
+        return chosen.count("left") / len(chosen)
+
+    assert choose("exact", 2.0, 1.0, temperature=1.5, random=Random(1)) == "left"
+    assert choose("exact", 1.0, 1.0, temperature=1.5, random=Random(1)) == "tie"
+    # 1 / (1 + exp(-1.5 / 1.5)) = 0.7311; four standard errors are 0.028
+    assert share("noisy", 2.5, 1.0) == pytest.approx(0.7311, abs=0.028)
+    assert share("noisy", -98.0, 1.0) == 0.0
+    assert share("inattentive", 9.0, 0.0) == pytest.approx(0.5, abs=0.032)
+    assert share("left", 0.0, 9.0) == pytest.approx(0.8, abs=0.026)
+
+
+def test_a_third_of_the_careless_pay_no_attention() -> None:
+    habits = [habit_of("careless", number) for number in range(60)]
+    assert (habits.count("noisy"), habits.count("inattentive"), habits.count("left")) == (
+        40,
+        10,
+        10,
+    )
+    assert {habit_of("noisy", n) for n in range(9)} == {"noisy"}
 
 
 @pytest.mark.django_db

@@ -15,11 +15,10 @@ from django.core.management.base import BaseCommand, CommandError
 from rich.console import Console
 from rich.table import Table
 
-from fspo_core.evaluation.analysis import SummaryRow
 from fspo_core.evaluation.winrates import rows_to_json
-from studyapp.analysis import JudgmentRow, rows_of, snapshot_with_rows
+from studyapp.analysis import label_rows, rows_of, snapshot_with_rows
 from studyapp.blinding import record_export
-from studyapp.exports import ENCODERS, ROWS, Format, Level, encode
+from studyapp.exports import ENCODERS, ROWS, Format, Level, Row, encode
 from studyapp.models import Study
 
 
@@ -33,7 +32,7 @@ class Options:
 
 
 class Command(BaseCommand):
-    help = "Winrates of a study with participant-clustered intervals, or the judgments themselves."
+    help = "Winrates of a study with participant-clustered intervals, the judgments or the labels."
 
     def add_arguments(self, parser: ArgumentParser) -> None:
         parser.add_argument("--study", required=True, help="slug of the study")
@@ -55,9 +54,11 @@ class Command(BaseCommand):
         study = find_study(options.study)
         snapshot, judgments = snapshot_with_rows(study=study)
         winrates = rows_of(snapshot)
-        rows: Sequence[SummaryRow | JudgmentRow] = winrates
+        rows: Sequence[Row] = winrates
         if options.level == "judgments":
             rows = judgments
+        elif options.level == "labels":
+            rows = label_rows(study)
         record_export(
             study=study,
             actor=shell_actor(),
@@ -68,10 +69,9 @@ class Command(BaseCommand):
         if options.json:
             options.json.write_text(json.dumps(rows_to_json(winrates), indent=2) + "\n")
 
-    def _write(self, options: Options, rows: Sequence[SummaryRow | JudgmentRow]) -> None:
+    def _write(self, options: Options, rows: Sequence[Row]) -> None:
         if options.format is None:
-            table = winrate_table(rows) if options.level == "summary" else judgment_table(rows)
-            self.stdout.write(rendered(table))
+            self.stdout.write(rendered(TABLES[options.level](rows)))
             return
         content = encode(options.level, rows, options.format)
         if options.output:
@@ -148,3 +148,16 @@ def judgment_table(rows: Sequence[Any]) -> Table:
         cells = [str(getattr(row, name)) for name in names]
         table.add_row(*cells, row.choice, str(row.strength), f"{row.seconds:.1f}")
     return table
+
+
+def label_table(rows: Sequence[Any]) -> Table:
+    """The labels' main columns; the files have them all."""
+    names = ("label", "participant", "shots", "pair_position", "chosen", "chosen_side")
+    table = Table(*names, "probability", title=f"{len(rows)} labels")
+    for row in rows:
+        cells = [str(getattr(row, name)) for name in names]
+        table.add_row(*cells, "–" if row.probability is None else f"{row.probability:.2f}")
+    return table
+
+
+TABLES = {"summary": winrate_table, "judgments": judgment_table, "labels": label_table}

@@ -31,6 +31,7 @@ from studyapp.models import Study
 from studyapp.simulation.browser import SimulationError
 from studyapp.simulation.check import CheckReport, check
 from studyapp.simulation.cohort import CohortPlan, play, steps_each
+from studyapp.simulation.habits import COHORTS
 from studyapp.simulation.log import EndRecord, SimulationLog, read_log
 
 MOST_PROBLEMS_SHOWN = 20
@@ -44,6 +45,7 @@ class Options:
     url: str
     workers: int
     world: str
+    cohort: str
     log: Path | None
     check: bool
     json: Path | None
@@ -64,6 +66,12 @@ class Command(BaseCommand):
         parser.add_argument("--url", default=settings.STUDY_BASE_URL, help="where the study runs")
         parser.add_argument("--workers", type=int, default=4, help="how many play at once")
         parser.add_argument("--world", choices=sorted(WORLDS), default="roleplay")
+        parser.add_argument(
+            "--cohort",
+            choices=sorted(COHORTS),
+            default="exact",
+            help="exact: by reward; noisy: Bradley-Terry; careless: noisy, a third inattentive",
+        )
         parser.add_argument("--log", type=Path, help="JSON lines, appended; default: a new file")
         parser.add_argument(
             "--check",
@@ -85,6 +93,7 @@ class Command(BaseCommand):
         report: dict[str, Any] = {
             "study": study.slug,
             "seed": options.seed,
+            "cohort": options.cohort,
             "participants": len(ends),
             "complete": sum(end.ending == Stage.COMPLETE for end in ends),
             "endings": {end.ending: sum(e.ending == end.ending for e in ends) for end in ends},
@@ -126,6 +135,7 @@ class Command(BaseCommand):
             url=options.url,
             workers=options.workers,
             world=options.world,
+            cohort=options.cohort,
         )
         columns = (
             TextColumn("[progress.description]{task.description}"),

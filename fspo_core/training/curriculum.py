@@ -30,12 +30,12 @@ from fspo_core.worlds.base import Question, Values, seeded, weighted_choice
 from fspo_core.worlds.nouns import plain_words
 from fspo_core.worlds.optimum import PosteriorReader
 from fspo_core.worlds.questions import sample_question
-from fspo_core.worlds.roleplay import Roleplay
+from fspo_core.worlds.roleplay import Roleplay, cue_reader
 from fspo_core.worlds.wording import pick
 
 Parts = list[tuple[list[int], float]]  # token ids and the loss weight of each of them
 SHARES = {"roleplay": 0.6, "elix_hard": 0.16, "elix_easy": 0.12, "reviews": 0.12}  # of the rows
-FEW_SHOT_TEXT_WEIGHT = 0.2  # of the tokens that do not decide an attribute
+PLAIN_WEIGHT = 0.2  # in told and few-shot answers: of tokens that tell nothing of the user
 DECIDING_TOKENS = 2  # first tokens of a sentence
 TOLD = 0.5  # of the zero-shot rows begin with a description of the user
 OPENING_ONLY = 0.4  # of the other zero-shot rows
@@ -50,6 +50,7 @@ class Stage:
     max_shots: int
     minimal_pairs: float  # probability that an episode's pairs differ in 1 to 3 attributes
     short_pairs: float = 0.0  # probability that answers of a Roleplay episode are short ones
+    plain_weight: float = PLAIN_WEIGHT
     all_told: float = 0.5  # share of told rows that name every attribute of the answer
     few_likes: float = 0.2  # share of other told Roleplay rows: of users with one to three likes
     foreign_words: float = 0.5  # share of Roleplay questions with a word of random tokens
@@ -58,9 +59,11 @@ class Stage:
 def stage_at(progress: float) -> Stage:
     """The mixture at ``progress`` (0 to 1)."""
     if progress < 0.05:
-        return Stage(0.0, 0, 0.0, all_told=0.0, few_likes=0.8, foreign_words=0.0)
+        return Stage(0.0, 0, 0.0, 0.0, 1.0, all_told=0.0, few_likes=0.8, foreign_words=0.0)
     if progress < 0.30:
-        return Stage(0.0, 0, 0.0, all_told=0.0, few_likes=0.5)
+        return Stage(0.0, 0, 0.0, 0.0, 1.0, all_told=0.0, few_likes=0.5)
+    if progress < 0.36:
+        return Stage(0.0, 0, 0.0, 0.0, 1.0, all_told=0.8)
     if progress < 0.45:
         return Stage(0.0, 0, 0.0, all_told=0.8)
     if progress < 0.52:
@@ -88,7 +91,8 @@ class Curriculum:
         self.worlds = [get_world(name) for name in SHARES]
         self._steps = tuple(accumulate(SHARES.values()))
         self.roleplay, self.short = self.worlds[0], ShortRoleplay()
-        self.format = CompactFormat(tokenizer)
+        self.format, self.tokenizer = CompactFormat(tokenizer), tokenizer
+        self._cued: dict[tuple[int, ...], bool] = {}
         self.seed = seed
         marks = (".", "!", "?", ".\n", "!\n", "?\n", "\n")
         self._enders = {i for mark in marks for i in self.format.text(mark)}
@@ -190,7 +194,8 @@ class Curriculum:
             values = world.best_values(world.described_weights(weights), rng)
             asked, ids = self._exchange(world, question, values, rng, stage)
             parts: Parts = [([*described, fmt.question, *asked, fmt.chosen], 0.0)]
-            return Episode([fmt.bos], [branch_of(1, [*parts, ([*ids, fmt.end], 1.0)])])
+            parts += self._weighted(world, ids, stage.plain_weight)
+            return Episode([fmt.bos], [branch_of(1, parts)])
         values = world.best_values(weights, rng)
         asked, ids = self._exchange(world, question, values, rng, stage)
         parts = [([fmt.question, *asked, fmt.chosen], 0.0)]
@@ -250,17 +255,43 @@ class Curriculum:
     def best_answer(self, world: World, weights: Any, rng: random.Random, stage: Stage) -> Parts:
         """A new question, the best answer to it for these weights, and its end.
 
-        Tokens that decide an attribute or name the topic weigh 1, the answer's other ones less.
+        Tokens that tell something of the user or name the topic weigh 1, the other ones less.
         """
         fmt = self.format
         question = self._question(world, rng)
         values = world.best_values(weights, rng)
         asked, ids = self._exchange(world, question, values, rng, stage)
-        opening = self._opening(ids)
         parts: Parts = [([fmt.question, *asked, fmt.chosen], 0.0)]
-        for at, (token, decides) in enumerate(zip(ids, self._deciding(ids), strict=True)):
-            parts.append(([token], 1.0 if decides or at < opening else FEW_SHOT_TEXT_WEIGHT))
-        return [*parts, ([fmt.end], FEW_SHOT_TEXT_WEIGHT)]
+        return parts + self._weighted(world, ids, PLAIN_WEIGHT)
+
+    def _weighted(self, world: World, ids: list[int], plain: float) -> Parts:
+        """An answer's ids and its end, less of the loss on what is alike for every user.
+
+        The first sentence names the topic, the first tokens of a sentence and line breaks decide
+        how it goes on, sentences with a cue carry an attribute; elsewhere whole answers do.
+        """
+        opening, deciding = self._opening(ids), self._deciding(ids)
+        parts: Parts = []
+        for first, last in self._sentences(ids):
+            telling = not isinstance(world, Roleplay) or self._has_cue(ids[first:last])
+            for at in range(first, last):
+                full = telling or deciding[at] or at < opening
+                parts.append(([ids[at]], 1.0 if full else plain))
+        return [*parts, ([self.format.end], plain)]
+
+    def _sentences(self, ids: list[int]) -> list[tuple[int, int]]:
+        """Spans of tokens up to the marks that end a sentence."""
+        ends = [i + 1 for i, token in enumerate(ids) if token in self._enders]
+        if not ends or ends[-1] < len(ids):
+            ends.append(len(ids))
+        return list(zip([0, *ends], ends, strict=False))
+
+    def _has_cue(self, ids: list[int]) -> bool:
+        key = tuple(ids)  # most sentences that have a cue name no topic, and come again and again
+        if key not in self._cued:
+            sentence = self.tokenizer.decode(ids)
+            self._cued[key] = bool(cue_reader("a").count(sentence))  # it has one of each list
+        return self._cued[key]
 
 
 def _few_of(weights: Sequence[float], rng: random.Random) -> tuple[float, ...]:

@@ -85,7 +85,8 @@ def _lexicon() -> dict[str, dict[str, Any]]:
 
 
 @cache
-def _detector(detector: Detector) -> CueDetector:
+def cue_reader(detector: Detector) -> CueDetector:
+    """Counts the cues of one of the two lists in any text."""
     return CueDetector(_lexicon(), detector)
 
 
@@ -264,12 +265,12 @@ class Roleplay(World):
         Echoes of the question do not count.
         """
         response = response_text.strip()
-        counts = _detector(detector).count(without_echo(question_text, response))
+        counts = cue_reader(detector).count(without_echo(question_text, response))
         lines = [line for line in response.splitlines() if line.strip()]
         numbers = len(re.findall(r"(?m)^\s*\d+[.)]\s", response))
         sentences = language.sentences_of(response)
         last = " ".join(sentences[-1:])
-        end = _detector(detector).count(last)
+        end = cue_reader(detector).count(last)
         if detector == "a":
             form = 1 if numbers > 1 else -1
             length = 1 if len(response.split()) - numbers >= LONG_WORDS else -1
@@ -298,11 +299,11 @@ class Roleplay(World):
 
     def cues(self, question_text: str) -> list[str]:  # noqa: ARG002 - the same for all
         """See ``World.cues``."""
-        return [cue for d in ("a", "b") for cue in _detector(d).cues if cue != "?"]
+        return [cue for d in ("a", "b") for cue in cue_reader(d).cues if cue != "?"]
 
     def gate(self, question_text: str, response_text: str) -> GateResult:
         """See ``fspo_core.worlds.language.check``."""
-        counter = cue_counter(_detector("a"), _detector("b"))
+        counter = cue_counter(cue_reader("a"), cue_reader("b"))
         return language.check(question_text, response_text, count_cues=counter)
 
     # -- for studies ----------------------------------------------------------------------------

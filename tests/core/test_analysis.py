@@ -12,6 +12,7 @@ from hypothesis import event, given, settings
 from hypothesis import strategies as st
 
 from fspo_core.evaluation.analysis import analyse
+from fspo_core.evaluation.label_prediction import LabelPrediction
 from fspo_core.evaluation.sensitivity import (
     SetAside,
 )
@@ -85,7 +86,8 @@ def test_a_study_as_people_make_it_has_every_figure() -> None:
     """The properties above also hold of refusals alone; here nothing may be refused."""
     judgments = study(30, 8)
     again = [replace(j, judgment_id=f"{j.judgment_id}'") for j in judgments[:40]]
-    figures = analyse([*judgments, *again])
+    predictions = [LabelPrediction("p1", n, 0.6) for n in range(4)]
+    figures = analyse([*judgments, *again], predictions=predictions)
     assert "refused" not in json.dumps(figures)
     assert figures["retest"]["agreement"] == 1.0
     swapped = analyse([mirror(j) for j in judgments])["rows"][0]["length_controlled"]

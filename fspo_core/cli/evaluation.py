@@ -5,7 +5,7 @@ from __future__ import annotations
 import json
 from dataclasses import asdict
 from pathlib import Path
-from typing import Annotated, Literal
+from typing import Annotated, Any, Literal
 
 import typer
 from rich.console import Console
@@ -15,9 +15,8 @@ from rich.table import Table
 from fspo_core.cli.printing import (
     JsonOption,
     console,
-    print_detectors,
-    print_summaries,
-    print_winrates,
+    print_arms,
+    whole_numbers,
     write_json,
 )
 
@@ -26,11 +25,13 @@ app = typer.Typer()
 
 @app.command()
 def evaluate(
-    world: str = "roleplay",
-    shots: int = 4,
-    users: int = 300,
+    world: Annotated[str, typer.Option(help="A world's name, or all.")] = "all",
+    shots: Annotated[
+        str, typer.Option(help="Numbers of labels; default: those of the paper's tables.")
+    ] = "",
+    users: Annotated[int, typer.Option(help="People in each world and split.")] = 100,
     seed: int = 7,
-    seeds: int = 4,
+    seeds: Annotated[int, typer.Option(help="Questions of each of them.")] = 4,
     wording: Annotated[
         Literal["train", "heldout"], typer.Option(help="Sentences of the labelled pairs.")
     ] = "train",
@@ -40,42 +41,45 @@ def evaluate(
     ] = None,
     json_file: JsonOption = None,
 ) -> None:
-    """Winrates against the base on held-out users and topics, by the world's known reward."""
+    """Winrates against the base on held-out questions, by the worlds' known rewards."""
     from fspo_core.engines import load_engine
     from fspo_core.evaluation import synthetic
-    from fspo_core.evaluation.winrates import rows_to_json
     from fspo_core.worlds import get_world
     from fspo_core.worlds.freeze import fingerprint_hash
 
-    config = synthetic.EvaluationConfig(
-        world=world, shots=shots, users=users, seed=seed, seeds=seeds,
-        wording=wording,
-    )  # fmt: skip
-    the_world = get_world(world)
+    numbers = whole_numbers(shots, "shots", least=0) if shots else []
+    columns = synthetic.columns_of(world, numbers)
+    config = synthetic.EvaluationConfig(people=users, seed=seed, seeds=seeds, wording=wording)
+    rows: list[synthetic.ArmRow] = []
     with Progress(console=Console(stderr=True)) as bar:
-        task = bar.add_task("answers", total=users * seeds * (len(config.arms) + 1))
-        found = synthetic.answer_all(
-            load_engine(engine), the_world, config, lambda n: bar.advance(task, n)
+        task = bar.add_task("answers", total=len(columns) * config.answers_a_column)
+        evaluation = synthetic.Evaluation(
+            load_engine(engine), config, lambda n: bar.advance(task, n)
         )
-    rows = synthetic.table(found, config)
-    summaries = synthetic.summaries(found)
-    detectors = synthetic.by_detector(found, config)
-    print_winrates(rows)
-    print_summaries(summaries)
-    print_detectors(detectors)
-    if answers:
-        with answers.open("w", encoding="utf-8") as file:
-            file.writelines(json.dumps(asdict(a)) + "\n" for a in found)
-    options = f"--world {world} --shots {shots} --users {users} --seed {seed} --seeds {seeds}"
-    options += f" --wording {wording}"
+        for column in columns:
+            found = evaluation.answers(column)
+            rows += synthetic.rows(found, column, seed)
+            if answers:
+                _append(answers, found, first=column == columns[0])
+    print_arms(rows)
+    options = f"--world {world} --users {users} --seed {seed} --seeds {seeds} --wording {wording}"
+    options += f' --shots "{shots}"' if shots else ""
+    names = dict.fromkeys(column.world for column in columns)
     figures = {
-        **rows_to_json(rows),
-        "arms": [asdict(s) for s in summaries],
-        "detectors": [asdict(d) for d in detectors],
+        "rows": [asdict(row) for row in rows],
+        "headline": synthetic.headline(rows),
         "options": options,
-        "same_world": _trained_on(engine, world) == fingerprint_hash(the_world),
+        "same_world": {
+            name: _trained_on(engine, name) == fingerprint_hash(get_world(name)) for name in names
+        },
     }
     write_json(json_file, figures)
+
+
+def _append(path: Path, found: dict[str, list[Any]], *, first: bool) -> None:
+    with path.open("w" if first else "a", encoding="utf-8") as file:
+        for arm in found.values():
+            file.writelines(json.dumps(asdict(answer)) + "\n" for answer in arm)
 
 
 @app.command()

@@ -3,6 +3,8 @@
 from __future__ import annotations
 
 import json
+from collections.abc import Sequence
+from itertools import groupby
 from pathlib import Path
 from typing import Annotated, Any
 
@@ -82,33 +84,27 @@ def audit_tables(report: dict[str, Any]) -> list[Table]:
     return [diversity, balance, leaks]
 
 
-def print_winrates(rows: list[Any]) -> None:
-    table = Table(
-        "arm", "against", "world", "shots", "winrate", "95 % interval", "users", "judgments"
-    )
-    for r in rows:
-        interval = f"{100 * r.low:.1f} – {100 * r.high:.1f}"
-        table.add_row(
-            r.arm, r.against, r.world, str(r.shots), f"{100 * r.winrate:.1f}", interval,
-            str(r.users), str(r.judgments),
+def print_arms(rows: Sequence[Any]) -> None:
+    """Arms in each column of an evaluation; rates in percent."""
+    for key, group in groupby(rows, lambda r: (r.world, r.user_split, r.shots)):
+        world, users, shots = key
+        table = Table(
+            "arm", "against", "winrate", "95 % interval", "of the ceiling", "both pass",
+            "equal lengths", "gate passed", "topic named", "words",
+            title=f"{world}, {users} users, {shots} labels",
         )  # fmt: skip
-    console.print(table)
+        for r in group:
+            interval = f"{100 * r.low:.1f} – {100 * r.high:.1f}"
+            table.add_row(
+                r.arm, r.against, f"{100 * r.winrate:.1f}", interval,
+                _or_dash(r.share), _or_dash(r.both_pass), _or_dash(r.equal_length),
+                f"{100 * r.gate_pass_rate:.1f}", f"{100 * r.topic_named:.1f}", f"{r.words:.0f}",
+            )  # fmt: skip
+        console.print(table)
 
 
-def print_summaries(summaries: list[Any]) -> None:
-    table = Table("arm", "gate passed", "topic named", "words")
-    for s in summaries:
-        table.add_row(
-            s.arm, f"{100 * s.gate_pass_rate:.1f}", f"{100 * s.topic_named:.1f}", f"{s.words:.0f}"
-        )
-    console.print(table)
-
-
-def print_detectors(detectors: list[Any]) -> None:
-    table = Table("arm", "winrate by detector a", "by detector b")
-    for d in detectors:
-        table.add_row(d.arm, f"{100 * d.detector_a:.1f}", f"{100 * d.detector_b:.1f}")
-    console.print(table)
+def _or_dash(share: float | None) -> str:
+    return "–" if share is None else f"{100 * share:.1f}"
 
 
 def write_json(path: Path | None, figures: dict[str, Any]) -> None:

@@ -8,67 +8,35 @@ from pathlib import Path
 from typing import Any
 
 Row = Mapping[str, Any]
+SPLITS = {"train": "trained users", "heldout": "held-out users"}
 
 
 def results_markdown(winrates: Mapping[str, Any], gates: Mapping[str, Any], plot: str) -> str:
     """The whole document."""
-    rows, arms = winrates["rows"], winrates["arms"]
+    rows = winrates["rows"]
     return "\n".join(
         [
             "# Results",
             "",
             "Written by `fspo report` from the files of the commands named here.",
             "",
-            "## Winrates in the synthetic world",
+            "## Winrates in the synthetic worlds",
             "",
-            f"`fspo evaluate {winrates['options']} --json FILE`:",
-            "held-out users, questions and topics (`--wording` is that of the labelled pairs); the",
-            "known reward decides; ties count half; 95 % intervals over users.",
+            f"`fspo evaluate {winrates['options']} --json FILE`: winrates in percent",
+            "against the base, by the known reward, on held-out questions (`--wording` is that of",
+            "the labelled pairs); ties count half; 95 % intervals over people. *ceiling* knows the",
+            "world and sees the labels; *copycat* takes over the attributes of one chosen answer;",
+            "*swapped* is the fspo arm with chosen and rejected exchanged in its context,",
+            "*stranger* with another person's labels.",
             winrates["provenance"],
-            *(
-                []
-                if winrates.get("same_world")
-                else [
-                    "The checkpoint was trained on an earlier version of this world",
-                    "(docs/lab-notes.md).",
-                ]
-            ),
+            *_older(winrates["same_world"]),
             "",
             f"![Winrates with intervals]({plot})",
             "",
-            *_table(
-                ("arm", "against", "shots", "winrate %", "95 % interval", "users", "judgments"),
-                [
-                    (
-                        r["arm"], r["against"], r["shots"], _percent(r["winrate"]),
-                        f"{_percent(r['low'])} – {_percent(r['high'])}",
-                        r["users"], r["judgments"],
-                    )
-                    for r in rows
-                ],
-            ),
+            *_by_column(rows),
+            *_headline(winrates["headline"]),
             "",
-            *_table(
-                ("arm", "passes the quality gate %", "names the topic %", "words"),
-                [
-                    (
-                        a["arm"], _percent(a["gate_pass_rate"]), _percent(a["topic_named"]),
-                        round(a["words"]),
-                    )
-                    for a in arms
-                ],
-            ),
-            "",
-            *_table(
-                ("arm", "winrate % by detector a", "by detector b"),
-                [
-                    (d["arm"], _percent(d["detector_a"]), _percent(d["detector_b"]))
-                    for d in winrates["detectors"]
-                ],
-            ),
-            "",
-            "*swapped* is the fspo arm with chosen and rejected exchanged in its context,",
-            "*stranger* the fspo arm with another user's labels.",
+            *_details(rows),
             "",
             "## Gates of the embedded model",
             "",
@@ -100,22 +68,99 @@ def results_markdown(winrates: Mapping[str, Any], gates: Mapping[str, Any], plot
     )  # fmt: skip
 
 
+def _older(same_world: Mapping[str, bool]) -> list[str]:
+    older = [name for name, same in same_world.items() if not same]
+    if not older:
+        return []
+    return [f"The checkpoint was trained on an earlier version of {', '.join(older)}."]
+
+
+def _column(row: Row) -> tuple[str, str, int]:
+    return row["world"], row["user_split"], row["shots"]
+
+
+def _by_column(rows: Sequence[Row]) -> list[str]:
+    """A line an arm, a column a world, split and number of labels."""
+    columns = list(dict.fromkeys(map(_column, rows)))
+    pairings = list(dict.fromkeys((r["arm"], r["against"]) for r in rows))
+    found = {(r["arm"], r["against"], _column(r)): r for r in rows}
+    lines = []
+    for arm, against in pairings:
+        cells = []
+        for column in columns:
+            r = found[arm, against, column]
+            interval = f"{100 * r['low']:.0f}–{100 * r['high']:.0f}"
+            cells.append(f"{_percent(r['winrate'])} ({interval})")
+        lines.append((arm if against == "base" else f"{arm} against {against}", *cells))
+    heads = [f"{world} {SPLITS[users]}, {shots}" for world, users, shots in columns]
+    return _table(("arm", *heads), lines)
+
+
+def _headline(means: Mapping[str, float]) -> list[str]:
+    if not means:
+        return []
+    said = ", ".join(f"{arm} {_percent(mean)}" for arm, mean in means.items())
+    return ["", f"Mean of the three domains' means at 8 labels: {said}."]
+
+
+def _details(rows: Sequence[Row]) -> list[str]:
+    lines = [
+        (
+            r["world"], SPLITS[r["user_split"]], r["shots"], r["arm"], _share(r),
+            _or_dash(r["both_pass"]), _or_dash(r["equal_length"]), _or_dash(r["indifferent"]),
+            f"{_percent(r['detector_a'])}, {_percent(r['detector_b'])}",
+            _percent(r["gate_pass_rate"]), _percent(r["topic_named"]), round(r["words"]),
+            round(r["prompt_tokens"]), round(r["tokens"]),
+        )
+        for r in rows
+        if r["against"] == "base"
+    ]  # fmt: skip
+    head = (
+        "world", "users", "labels", "arm", "% of the ceiling", "both pass %", "equal lengths %",
+        "length does not matter %", "by detector a, b %", "passes the gate %", "names the topic %",
+        "words", "prompt tokens", "tokens",
+    )  # fmt: skip
+    return _table(head, lines)
+
+
+def _share(row: Row) -> str:
+    if row["share"] is None:
+        return "–"
+    return f"{100 * row['share']:.0f} ({100 * row['share_low']:.0f}–{100 * row['share_high']:.0f})"
+
+
+def _or_dash(fraction: float | None) -> str:
+    return "–" if fraction is None else _percent(fraction)
+
+
 def plot_winrates(rows: Sequence[Row], image: Path) -> None:
-    """A forest plot of the rows, as PNG."""
+    """A forest plot of each column, as PNG."""
     import matplotlib
 
     matplotlib.use("Agg")
     from matplotlib import pyplot as plt
 
-    figure, axis = plt.subplots(figsize=(7, 0.45 * len(rows) + 1))
-    names = [f"{r['arm']} – {r['against']}" for r in rows]
-    for place, r in enumerate(rows):
-        axis.plot([100 * r["low"], 100 * r["high"]], [place, place], color="#35618f", linewidth=2)
-        axis.plot(100 * r["winrate"], place, "o", color="#35618f")
-    axis.axvline(50, color="#888", linestyle="--", linewidth=1)
-    axis.set(yticks=range(len(rows)), xlim=(0, 100), xlabel="winrate (%), 95 % interval")
-    axis.set_yticklabels(names)
-    axis.invert_yaxis()
+    columns = list(dict.fromkeys(map(_column, rows)))
+    pairings = list(dict.fromkeys((r["arm"], r["against"]) for r in rows))
+    width = min(4, len(columns))
+    figure, axes = plt.subplots(
+        -(-len(columns) // width), width, squeeze=False, sharex=True, sharey=True,
+        figsize=(2 + 2.6 * width, (0.3 * len(pairings) + 0.9) * -(-len(columns) // width)),
+    )  # fmt: skip
+    for axis in axes.flat[len(columns) :]:
+        axis.set_visible(False)
+    for axis, column in zip(axes.flat, columns, strict=False):
+        for r in (r for r in rows if _column(r) == column):
+            place = pairings.index((r["arm"], r["against"]))
+            low, high = 100 * r["low"], 100 * r["high"]
+            axis.plot([low, high], [place, place], color="#35618f", linewidth=2)
+            axis.plot(100 * r["winrate"], place, "o", color="#35618f", markersize=4)
+        axis.axvline(50, color="#888", linestyle="--", linewidth=1)
+        axis.set(xlim=(0, 100), yticks=range(len(pairings)))
+        axis.set_title(f"{column[0]} {SPLITS[column[1]]}, {column[2]} labels", fontsize=9)
+        axis.set_yticklabels([a if o == "base" else f"{a} against {o}" for a, o in pairings])
+    axes[0, 0].invert_yaxis()
+    figure.supxlabel("winrate (%) against the base, 95 % interval", fontsize=9)
     figure.tight_layout()
     figure.savefig(image, dpi=120)
     plt.close(figure)

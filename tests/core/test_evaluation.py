@@ -4,6 +4,9 @@ from __future__ import annotations
 
 import json
 import shutil
+from collections import Counter
+from collections.abc import Sequence
+from dataclasses import replace
 from pathlib import Path
 
 import pytest
@@ -11,7 +14,7 @@ from typer.testing import CliRunner
 
 from fspo_core.cli import app
 from fspo_core.engines.local import LocalEngine
-from fspo_core.errors import CheckpointError
+from fspo_core.errors import CheckpointError, WorldError
 from fspo_core.evaluation import synthetic
 from fspo_core.evaluation.gates import predicted_labels, topic_naming
 from fspo_core.evaluation.label_prediction import label_prediction
@@ -26,7 +29,14 @@ from fspo_core.modeling import (
 )
 from fspo_core.rewards import PersonalReward, ipo_label_probability
 from fspo_core.training.pretrain import corpus
-from fspo_core.types import Preference, Sampling, UserHistory
+from fspo_core.types import (
+    Completion,
+    GenerationFailure,
+    GenerationRequest,
+    Preference,
+    Sampling,
+    UserHistory,
+)
 from fspo_core.worlds import get_world
 
 WORLD = get_world("roleplay")
@@ -53,44 +63,123 @@ def folder(tmp_path_factory: pytest.TempPathFactory) -> Path:
     return path
 
 
-def config(users: int = 3, seeds: int = 2) -> synthetic.EvaluationConfig:
+COLUMN = synthetic.Column("roleplay", "heldout", 2)
+
+
+def config(people: int = 3, seeds: int = 2) -> synthetic.EvaluationConfig:
     return synthetic.EvaluationConfig(
-        "roleplay", shots=2, users=users, seed=7, seeds=seeds, sampling=Sampling(max_new_tokens=8)
+        people=people, seed=7, seeds=seeds, sampling=Sampling(max_new_tokens=8)
     )
 
 
-def test_every_arm_and_control_has_a_row_against_base_and_some_against_ipo(folder: Path) -> None:
-    answers = synthetic.answer_all(LocalEngine(folder), WORLD, config())
-    rows = synthetic.table(answers, config())
+def test_every_arm_control_and_writer_has_a_row_against_base_and_some_against_ipo(
+    folder: Path,
+) -> None:
+    evaluation = synthetic.Evaluation(LocalEngine(folder), config())
+    rows = synthetic.rows(evaluation.answers(COLUMN), COLUMN, seed=1)
     against_base = [row.arm for row in rows if row.against == "base"]
-    assert against_base == list(config().arms)
-    assert {row.arm for row in rows if row.against == "ipo"} == {"fspo", "stranger"}
+    assert against_base == [*config().arms, *synthetic.WRITERS]
+    assert [row.arm for row in rows if row.against == "ipo"] == ["fspo", "stranger"]
     assert all((row.users, row.judgments) == (3, 6) for row in rows)
-    detectors = synthetic.by_detector(answers, config())
-    assert [d.arm for d in detectors] == list(config().arms)
-    assert all(0 <= rate <= 1 for d in detectors for rate in (d.detector_a, d.detector_b))
-    names = {summary.arm for summary in synthetic.summaries(answers)}
-    assert names == {"base", *config().arms}
+    for row in rows:
+        assert row.detector_a is not None
+        assert row.detector_b is not None
+        assert 0 <= row.detector_a <= 1
+    by_arm = {row.arm: row for row in rows if row.against == "base"}
+    # A random model's words never pass the gate, the world's own do, and win therefore.
+    assert by_arm["ceiling"].winrate == by_arm["ceiling"].share == 1.0
+    assert by_arm["ceiling"].gate_pass_rate == by_arm["copycat"].gate_pass_rate == 1.0
+    assert by_arm["fspo"].both_pass is None
+    assert by_arm["fspo"].tokens > 0
+    assert by_arm["ceiling"].tokens == 0
+
+
+def test_what_reads_no_labels_is_written_once_for_all_columns(folder: Path) -> None:
+    class Counting(LocalEngine):
+        asked: Counter[str] = Counter()
+
+        def generate(
+            self, requests: Sequence[GenerationRequest]
+        ) -> list[Completion | GenerationFailure]:
+            self.asked.update(request.arm for request in requests)
+            return super().generate(requests)
+
+    engine = Counting(folder)
+    evaluation = synthetic.Evaluation(engine, config(people=2, seeds=1))
+    one, two = (replace(COLUMN, shots=shots) for shots in (1, 2))
+    first, second = evaluation.answers(one), evaluation.answers(two)
+    assert first["base"] == second["base"]
+    assert engine.asked["base"] == engine.asked["ipo"] == engine.asked["oracle"] == 2
+    assert engine.asked["pref_ft"] == 4
+    # The labels of few are the first of many.
+    assert second["fspo"][0].history.preferences[:1] == first["fspo"][0].history.preferences
 
 
 def test_the_same_seed_gives_the_same_answers(folder: Path) -> None:
     engine = LocalEngine(folder)
-    first, second = (synthetic.answer_all(engine, WORLD, config()) for _ in range(2))
-    assert [a.text for a in first] == [a.text for a in second]
+    first, second = (
+        synthetic.Evaluation(engine, config(people=2, seeds=1)).answers(COLUMN) for _ in range(2)
+    )
+    assert first == second
+
+
+def answer_of(arm: str, person: str, reward: float, text: str = "Text.") -> synthetic.Answer:
+    user = WORLD.sample_users(1, split="heldout", seed=1)[0]
+    question = WORLD.sample_questions(1, split="heldout", seed=1)[0]
+    return synthetic.Answer(
+        person, user, question, UserHistory(person), arm, 0, text, reward, True, (reward, reward)
+    )
 
 
 def test_judging_counts_a_higher_reward_as_a_win_and_an_equal_one_as_a_tie() -> None:
-    user = WORLD.sample_users(1, split="heldout", seed=1)[0]
-    question = WORLD.sample_questions(1, split="heldout", seed=1)[0]
+    base = [answer_of("base", f"p{n}", 1.0) for n in range(3)]
+    own = [answer_of("fspo", f"p{n}", reward) for n, reward in enumerate((2.0, 1.0, 0.0))]
+    outcomes = [j.outcome for j in synthetic.judge(own, base, COLUMN)]
+    assert outcomes == ["win", "tie", "loss"]
 
-    def answer(arm: str, repeat: int, reward: float) -> synthetic.Answer:
-        history = UserHistory(user.user_id)
-        return synthetic.Answer(user, question, history, arm, repeat, "Text.", reward, True)
 
-    rewards = {0: (2.0, 1.0), 1: (1.0, 1.0), 2: (0.0, 1.0)}
-    answers = [answer("base", k, base) for k, (_, base) in rewards.items()]
-    answers += [answer("fspo", k, own) for k, (own, _) in rewards.items()]
-    assert [j.outcome for j in synthetic.judge(answers, "roleplay", 4)] == ["win", "tie", "loss"]
+def test_the_share_of_the_ceiling_is_what_is_won_over_a_half() -> None:
+    rewards = {"base": 1.0, "ceiling": 2.0}
+    answers = {arm: [answer_of(arm, f"p{n}", r) for n in range(8)] for arm, r in rewards.items()}
+    # Six of eight won: 0.75; a quarter over one half, of the half that the ceiling has.
+    answers["fspo"] = [answer_of("fspo", f"p{n}", 2.0 if n < 6 else 0.0) for n in range(8)]
+    rows = {row.arm: row for row in synthetic.rows(answers, COLUMN, seed=1)}
+    assert rows["fspo"].winrate == 0.75
+    assert rows["fspo"].share == pytest.approx(0.5)
+    assert rows["fspo"].share_low is not None
+    assert rows["fspo"].share_high is not None
+    assert rows["fspo"].share_low < 0.5 < rows["fspo"].share_high
+    assert rows["ceiling"].share == 1.0
+
+
+def test_the_headline_is_the_mean_of_three_domains_means() -> None:
+    def row(world: str, split: str, winrate: float, arm: str = "fspo") -> synthetic.ArmRow:
+        return synthetic.ArmRow(arm, "base", world, 8, winrate, 0.0, 1.0, 9, 9, user_split=split)
+
+    rows = [
+        row("reviews", "train", 0.8), row("reviews", "heldout", 0.6),
+        row("elix_easy", "heldout", 1.0), row("elix_hard", "heldout", 0.8),
+        row("roleplay", "heldout", 0.8),
+        row("roleplay", "heldout", 0.7, "ipo"),
+    ]  # fmt: skip
+    assert synthetic.headline(rows) == {"fspo": pytest.approx((0.7 + 0.9 + 0.8) / 3)}
+
+
+def test_columns_are_the_papers_unless_others_are_asked_for() -> None:
+    assert len(synthetic.columns_of("all", [])) == 13
+    assert [c.shots for c in synthetic.columns_of("roleplay", [])] == [1, 2, 4, 8, 16]
+    assert synthetic.columns_of("reviews", [3]) == [
+        synthetic.Column("reviews", "train", 3), synthetic.Column("reviews", "heldout", 3),
+    ]  # fmt: skip
+    with pytest.raises(WorldError, match="narnia"):
+        synthetic.columns_of("narnia", [])
+
+
+def test_people_of_a_world_with_few_users_have_labels_of_their_own() -> None:
+    people = synthetic.cast(get_world("reviews"), "train", 2, config(people=9))
+    assert len({person.user.user_id for person in people}) <= 4
+    assert len({person.name for person in people}) == 9
+    assert len({person.pairs[0].preference for person in people}) > 5
 
 
 def test_swapping_exchanges_chosen_and_rejected_of_every_label() -> None:
@@ -175,6 +264,8 @@ def test_the_commands_write_figures_a_report_and_its_plot(folder: Path, tmp_path
     commands = [
         [
             "evaluate",
+            "--world",
+            "elix_easy",
             "--shots",
             "1",
             "--users",
@@ -205,6 +296,7 @@ def test_the_commands_write_figures_a_report_and_its_plot(folder: Path, tmp_path
     rows = json.loads(winrates.read_text())["rows"]
     keys = {"arm", "against", "world", "shots", "winrate", "low", "high", "users", "judgments"}
     assert keys <= set(rows[0])
+    assert {(row["world"], row["user_split"]) for row in rows} == {("elix_easy", "heldout")}
     report = out.read_text()
     assert f"{100 * rows[0]['winrate']:.1f}" in report
     assert "| 2 | 1.50 | 2.00 |" in report

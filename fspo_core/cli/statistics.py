@@ -111,21 +111,33 @@ def _numbers(said: str) -> list[float]:
 
 
 def _print_analysis(figures: dict[str, Any]) -> None:
-    table = Table(
-        "pairing", "shots", "winrate", "95 % interval", "Holm p", "people", "judgments",
-        "won/lost/tied", "by judgment", "ties dropped", "at all times", "equal lengths",
+    main = Table(
         title=f"{figures['judgments']} judgments of {figures['participants']} participants; "
-        "everybody counts once, a tie is half a win",
-    )  # fmt: skip
+        "everybody counts once, a tie is half a win"
+    )
+    other = Table(title="the same judgments, counted otherwise")
+    for table in (main, other):
+        table.add_column("pairing", no_wrap=True)
+    for name in ("winrate", "95 % interval", "people", "judged", "won/lost/tied"):
+        main.add_column(name, no_wrap=True, justify="right")
+    for name in ("Holm p", "sign test p", "by judgment", "ties dropped", "equal lengths"):
+        other.add_column(name, justify="right")
+    other.add_column("at all times", no_wrap=True, justify="right")
+    several = len({(row["world"], row["shots"]) for row in figures["rows"]}) > 1
     for row in figures["rows"]:
-        table.add_row(
-            f"{row['arm']} > {row['against']}", str(row["shots"]), _percent(row["winrate"]),
-            _range(row), f"{row['p_value_holm']:.3g}", str(row["users"]), str(row["judgments"]),
-            f"{row['wins']}/{row['losses']}/{row['ties']}",
-            _percent(row["by_judgment"]["winrate"]), _rate(row["ties_dropped"]),
-            _range(row["sequence"]), _rate(row["length_controlled"], "rate"),
+        pairing = f"{row['arm']} > {row['against']}"
+        if several:
+            pairing += f"\n{row['world']}, {row['shots']} labels"
+        main.add_row(
+            pairing, _percent(row["winrate"]), _range(row), str(row["users"]),
+            str(row["judgments"]), f"{row['wins']}/{row['losses']}/{row['ties']}",
         )  # fmt: skip
-    console.print(table)
+        other.add_row(
+            pairing, f"{row['p_value_holm']:.3f}", f"{row['sign_test']['p_value']:.3f}",
+            _percent(row["by_judgment"]["winrate"]), _rate(row["ties_dropped"]),
+            _rate(row["length_controlled"], "rate"), _range(row["sequence"]),
+        )  # fmt: skip
+    console.print(main, other)
     for row in figures["rows"]:
         if isinstance(row["effects"], list):
             terms = "; ".join(
@@ -175,4 +187,4 @@ def _rate(found: dict[str, Any], key: str = "winrate") -> str:
 
 
 def _range(found: dict[str, Any]) -> str:
-    return "–" if "refused" in found else f"{_percent(found['low'])} – {_percent(found['high'])}"
+    return "–" if "refused" in found else f"{_percent(found['low'])}–{_percent(found['high'])}"

@@ -58,19 +58,19 @@ class Stage:
 
 def stage_at(progress: float) -> Stage:
     """The mixture at ``progress`` (0 to 1)."""
-    if progress < 0.05:
+    if progress < 0.025:
         return Stage(0.0, 0, 0.0, 0.0, 1.0, all_told=0.0, few_likes=0.8, foreign_words=0.0)
-    if progress < 0.30:
+    if progress < 0.15:
         return Stage(0.0, 0, 0.0, 0.0, 1.0, all_told=0.0, few_likes=0.5)
-    if progress < 0.36:
+    if progress < 0.18:
         return Stage(0.0, 0, 0.0, 0.0, 1.0, all_told=0.8)
-    if progress < 0.45:
+    if progress < 0.30:
         return Stage(0.0, 0, 0.0, all_told=0.8)
-    if progress < 0.52:
+    if progress < 0.36:
         return Stage(0.55, 1, 1.0, short_pairs=0.9)
-    if progress < 0.62:
+    if progress < 0.48:
         return Stage(0.60, 2, 0.8, short_pairs=0.7)
-    if progress < 0.76:
+    if progress < 0.66:
         return Stage(0.65, 4, 0.5, short_pairs=0.5)
     return Stage(0.60, 8, 0.2, short_pairs=0.25)
 

@@ -28,7 +28,7 @@ class PretrainConfig:
 
     out: Path
     seed: int = 1
-    steps: int = 5000
+    steps: int = 10_000
     tokens_per_step: int = 7000
     micro_tokens: int = 5000
     learning_rate: float = 2e-3
@@ -84,7 +84,7 @@ def pretrain(config: PretrainConfig) -> None:
         config.steps,
         config.learning_rate,
         matrix_learning_rate=config.matrix_learning_rate,
-        warmup=0.0229,
+        warmup=0.01145,
         decay=config.decay,
         seed=config.seed,
         checkpoint_every=config.checkpoint_every,

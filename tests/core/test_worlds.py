@@ -190,27 +190,27 @@ def test_detectors_share_no_cue() -> None:
 
 def test_value_sentences_have_cues_of_both_detectors_and_of_no_other_pole() -> None:
     """What the brief asks of the hand-written content, over all of it."""
-    from fspo_core.worlds.roleplay import _detector
+    from fspo_core.worlds.roleplay import cue_reader
 
     for name, entry in load_folder("roleplay/categories").items():
         for value in VALUES:
             for side in ("plus", "minus"):
                 for sentence in entry[value][side]:
                     for detector in DETECTORS:
-                        found = set(_detector(detector).count(sentence))
+                        found = set(cue_reader(detector).count(sentence))
                         assert found == {f"{value}.{side}"}, (name, sentence, found)
         for sentence in entry["tips"]:
-            assert not any(_detector(d).count(sentence) for d in DETECTORS), (name, sentence)
+            assert not any(cue_reader(d).count(sentence) for d in DETECTORS), (name, sentence)
 
 
 def test_style_sentences_have_cues_of_their_pole_and_bodies_none() -> None:
-    from fspo_core.worlds.roleplay import _detector
+    from fspo_core.worlds.roleplay import cue_reader
 
     for attribute, sides in load_toml("roleplay/frames/style.toml").items():
         for side, kinds in sides.items():
             for sentence in (s for kind, ss in kinds.items() if kind != "lead" for s in ss):
                 for detector in DETECTORS:
-                    found = set(_detector(detector).count(sentence))
+                    found = set(cue_reader(detector).count(sentence))
                     question = attribute == "ending" and side == "plus"  # "?" counts at the end
                     assert found | ({f"{attribute}.{side}"} if question else set()) == {
                         f"{attribute}.{side}"
@@ -218,7 +218,7 @@ def test_style_sentences_have_cues_of_their_pole_and_bodies_none() -> None:
     for form, parts in load_toml("roleplay/frames/forms.toml").items():
         if isinstance(parts, dict):
             for sentence in (s for key, ss in parts.items() if key != "questions" for s in ss):
-                assert not any(_detector(d).count(sentence) for d in DETECTORS), (form, sentence)
+                assert not any(cue_reader(d).count(sentence) for d in DETECTORS), (form, sentence)
 
 
 def test_no_answer_has_a_slot_left_open(world: World) -> None:

@@ -16,9 +16,10 @@ class Arm:
     """One way to answer.
 
     ``adapter`` names the weights on top of the base (None: the base itself). ``reads_labels`` puts
-    the participant's labelled pairs in the prompt. ``describes_first`` writes a description of the
-    user from the labels and then answers (the paper's COT, later RAT). ``told_description`` is the
-    oracle, told the true description.
+    the participant's labelled pairs in the prompt, with ``reads_another`` those of another
+    participant. ``describes_first`` writes a description of the user from the labels and then
+    answers (the paper's COT, later RAT). ``told_description`` is the oracle, told the true
+    description.
     """
 
     name: str
@@ -26,6 +27,7 @@ class Arm:
     reads_labels: bool
     describes_first: bool = False
     told_description: bool = False
+    reads_another: bool = False
 
 
 ARMS: dict[str, Arm] = {
@@ -37,6 +39,7 @@ ARMS: dict[str, Arm] = {
         Arm("ipo", adapter="ipo", reads_labels=False),
         Arm("fspo", adapter="fspo", reads_labels=True),
         Arm("fspo_rat", adapter="fspo", reads_labels=True, describes_first=True),
+        Arm("yoked", adapter="fspo", reads_labels=True, reads_another=True),
         Arm("oracle", adapter=None, reads_labels=False, told_description=True),
     )
 }

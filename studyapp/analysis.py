@@ -84,6 +84,8 @@ class JudgmentRow:
     against_checkpoint: str | None
     arm_seed: int
     against_seed: int
+    arm_labels_of: str | None
+    against_labels_of: str | None
     arm_finish_reason: str | None
     against_finish_reason: str | None
 
@@ -107,7 +109,7 @@ def judgment_rows(study: Study) -> list[JudgmentRow]:
         .filter(comparison__query__participant__is_preview=False)
         .exclude(comparison__query__participant__stage=Stage.WITHDRAWN)
         .select_related("comparison__query__participant__study_version")
-        .prefetch_related("comparison__query__generations")
+        .prefetch_related("comparison__query__generations__labels_of")
         .order_by("judged_at", "pk")
     )
     labels_wanted: dict[int, int] = {}
@@ -347,9 +349,15 @@ def _row(judgment: Judgment, slug: str, shots: int) -> JudgmentRow:
         against_checkpoint=against.checkpoint,
         arm_seed=arm.seed,
         against_seed=against.seed,
+        arm_labels_of=_labels_of(arm),
+        against_labels_of=_labels_of(against),
         arm_finish_reason=arm.finish_reason,
         against_finish_reason=against.finish_reason,
     )
+
+
+def _labels_of(generation: Generation) -> str | None:
+    return str(generation.labels_of.public_id) if generation.labels_of else None
 
 
 def _words(generation: Generation) -> int:

@@ -8,7 +8,7 @@ from dataclasses import dataclass, replace
 from datetime import datetime, timedelta
 from typing import Literal
 
-from django.db.models import Avg, Count, Exists, OuterRef, Prefetch, Q
+from django.db.models import Avg, Count, Exists, OuterRef, Prefetch, Q, QuerySet
 from django.db.models.functions import Now
 from django.utils import timezone
 
@@ -195,10 +195,25 @@ def generation_requests(generation_ids: Sequence[int]) -> list[GenerationRequest
     rows = (
         Generation.objects.filter(pk__in=generation_ids)
         .select_related("query__participant__study_version", "query__comparison")
-        .prefetch_related(Prefetch("query__participant__labels", queryset=labels))
+        .prefetch_related(
+            Prefetch("query__participant__labels", queryset=labels),
+            Prefetch("labels_of__labels", queryset=labels),
+        )
     )
     by_id = {row.pk: _request(row) for row in rows}
     return [by_id[pk] for pk in generation_ids if pk in by_id]
+
+
+def labelled_all(participant: Participant) -> QuerySet[Participant]:
+    """Others of the same version who gave all labels and have not withdrawn, oldest first."""
+    labels = Label.objects.filter(participant=OuterRef("pk"))
+    return (
+        Participant.objects.filter(study_version=participant.study_version, is_preview=False)
+        .exclude(pk=participant.pk)
+        .exclude(stage=Stage.WITHDRAWN)
+        .filter(Exists(labels), ~Exists(labels.filter(choice__isnull=True)))
+        .order_by("pk")
+    )
 
 
 def next_unpredicted(*, leave_out: Collection[int] = ()) -> Participant | None:
@@ -267,14 +282,15 @@ def workers_alive(*, within_seconds: float = 60.0) -> list[WorkerHeartbeat]:
 
 def _request(row: Generation) -> GenerationRequest:
     participant = row.query.participant
+    labelled = row.labels_of or participant
     return GenerationRequest(
         request_id=str(row.pk),
         group=str(row.query.comparison.pk),
         arm=row.arm,
         question=row.query.text,
         history=UserHistory(
-            user_id=str(participant.public_id),
-            preferences=tuple(_preferences(participant.labels.all())),
+            user_id=str(labelled.public_id),
+            preferences=tuple(_preferences(labelled.labels.all())),
         ),
         seed=row.seed,
         sampling=participant.study_version.study_config.generation.sampling,

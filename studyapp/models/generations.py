@@ -61,6 +61,13 @@ class Generation(models.Model):
         _("state"), max_length=10, choices=GenerationState, default=GenerationState.PENDING
     )
     seed = models.BigIntegerField(_("seed"))
+    labels_of = models.ForeignKey(
+        Participant,
+        on_delete=models.SET_NULL,
+        null=True,
+        related_name="+",
+        verbose_name=_("labels of another participant"),
+    )
     attempts = models.PositiveSmallIntegerField(_("attempts"), default=0)
     not_before = models.DateTimeField(_("not before"), db_default=Now())
     lease_token = models.UUIDField(_("lease"), null=True)

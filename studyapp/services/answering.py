@@ -10,6 +10,7 @@ from django.db import transaction
 from django.utils import timezone
 from django.utils.translation import gettext as _
 
+from fspo_core.arms import get_arm
 from studyapp import queue, schedule, selectors
 from studyapp.config import ExitQuestion, StudyConfig
 from studyapp.errors import (
@@ -40,6 +41,7 @@ from studyapp.models import (
     QueryKind,
 )
 from studyapp.schedule import ComparisonSlot
+from studyapp.services.leases import set_aside
 from studyapp.services.stages import finish_if_judged, lock, move, record_event, require_stage
 from studyapp.texts import clean_note, clean_question, storable
 
@@ -149,7 +151,7 @@ def ask_questions(*, participant: Participant, texts: Sequence[str]) -> Particip
     )
     _queue(row, QueryKind.OWN, list(zip(cleaned, slots, strict=True)))
     row.drafts.filter(field__startswith="question_").delete()
-    return move(row, Event.QUESTIONS_ASKED)
+    return finish_if_judged(move(row, Event.QUESTIONS_ASKED))
 
 
 @transaction.atomic
@@ -279,17 +281,35 @@ def _queue(
             participant=participant, kind=kind, position=position, text=text
         )
         pairing = pairings[slot.pairing]
-        for arm in (pairing.arm, pairing.against):
+        arms = (pairing.arm, pairing.against)
+        yoked = [arm for arm in arms if get_arm(arm).reads_another]
+        other = _whose_labels(participant) if yoked else None
+        for arm in arms:
             seed = schedule.generation_seed(
                 participant_seed=participant.seed, kind=kind, position=position, arm=arm
             )
-            Generation.objects.create(query=query, arm=arm, seed=seed)
+            Generation.objects.create(
+                query=query, arm=arm, seed=seed, labels_of=other if arm in yoked else None
+            )
         comparison = Comparison.objects.create(
             query=query, arm=pairing.arm, against=pairing.against, arm_is_left=slot.arm_is_left
         )
-        ids.append(comparison.pk)
+        if yoked and other is None:
+            set_aside(query=query, arm=yoked[0], reason="nobody else has labelled all pairs yet")
+        else:
+            ids.append(comparison.pk)
     if ids:
         queue.wake(ids)
+
+
+def _whose_labels(participant: Participant) -> Participant | None:
+    """The other participant whose labels yoked answers are written on, the same for all of them."""
+    earlier = Generation.objects.filter(query__participant=participant, labels_of__isnull=False)
+    if (found := earlier.select_related("labels_of").first()) is not None:
+        return found.labels_of
+    others = selectors.labelled_all(participant)
+    count = others.count()
+    return others[participant.seed % count] if count else None
 
 
 def _clean_questions(

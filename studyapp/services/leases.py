@@ -10,6 +10,7 @@ from __future__ import annotations
 import uuid
 from dataclasses import asdict, dataclass
 from datetime import timedelta
+from typing import Any
 
 from django.db import transaction
 from django.db.models import Case, Exists, OuterRef, Q, Value, When
@@ -23,6 +24,7 @@ from studyapp.models import (
     Generation,
     GenerationState,
     Participant,
+    Query,
     QueryKind,
     WorkerHeartbeat,
 )
@@ -233,18 +235,21 @@ def _give_up_or_put_back(generation: Generation, reason: str, *, backoff: bool) 
         )
         siblings.filter(pk=generation.pk).update(error=reason)
         return True
-    siblings.filter(pk=generation.pk).update(
-        state=GenerationState.FAILED, error=reason, lease_token=None, lease_until=None
-    )
-    siblings.filter(state__in=[GenerationState.PENDING, GenerationState.RUNNING]).update(
-        state=GenerationState.FAILED,
-        error="not needed: the other answer failed",
-        lease_token=None,
-        lease_until=None,
-    )
-    Comparison.objects.filter(query=generation.query_id, state=ComparisonState.WAITING).update(
-        state=ComparisonState.SET_ASIDE,
-        set_aside_reason=f"{generation.arm}: {reason}"[:_ERROR_LENGTH],
-    )
+    set_aside(query=generation.query, arm=generation.arm, reason=reason)
     finish_if_judged(lock_by_id(generation.query.participant_id))
     return False
+
+
+def set_aside(*, query: Query, arm: str, reason: str) -> None:
+    """Nobody will judge this comparison: the answer of ``arm`` cannot be written."""
+    answers = Generation.objects.filter(query=query)
+    freed: dict[str, Any] = {
+        "state": GenerationState.FAILED, "lease_token": None, "lease_until": None,
+    }  # fmt: skip
+    answers.filter(arm=arm).update(error=reason, **freed)
+    answers.filter(state__in=[GenerationState.PENDING, GenerationState.RUNNING]).update(
+        error="not needed: the other answer failed", **freed
+    )
+    Comparison.objects.filter(query=query, state=ComparisonState.WAITING).update(
+        state=ComparisonState.SET_ASIDE, set_aside_reason=f"{arm}: {reason}"[:_ERROR_LENGTH]
+    )

@@ -49,7 +49,7 @@ class Stage:
     few_shot_share: float  # of the tokens of a step
     max_shots: int
     minimal_pairs: float  # probability that an episode's pairs differ in 1 to 3 attributes
-    short_pairs: float = 0.0  # probability that answers of a Roleplay episode are short ones
+    short: float = 0.0  # probability that answers of a Roleplay episode or row are short ones
     plain_weight: float = PLAIN_WEIGHT
     all_told: float = 0.5  # share of told rows that name every attribute of the answer
     few_likes: float = 0.2  # share of other told Roleplay rows: of users with one to three likes
@@ -64,15 +64,17 @@ def stage_at(progress: float) -> Stage:
         return Stage(0.0, 0, 0.0, 0.0, 1.0, all_told=0.0, few_likes=0.5)
     if progress < 0.18:
         return Stage(0.0, 0, 0.0, 0.0, 1.0, all_told=0.8)
-    if progress < 0.30:
+    if progress < 0.25:
         return Stage(0.0, 0, 0.0, all_told=0.8)
+    if progress < 0.30:
+        return Stage(0.0, 0, 0.0, short=0.7, all_told=0.8)
     if progress < 0.36:
-        return Stage(0.55, 1, 1.0, short_pairs=0.9)
+        return Stage(0.55, 1, 1.0, short=0.9)
     if progress < 0.48:
-        return Stage(0.60, 2, 0.8, short_pairs=0.7)
+        return Stage(0.60, 2, 0.8, short=0.7)
     if progress < 0.66:
-        return Stage(0.65, 4, 0.5, short_pairs=0.5)
-    return Stage(0.60, 8, 0.2, short_pairs=0.25)
+        return Stage(0.65, 4, 0.5, short=0.5)
+    return Stage(0.60, 8, 0.2, short=0.25)
 
 
 class ShortRoleplay(Roleplay):
@@ -129,6 +131,11 @@ class Curriculum:
     def _world(self, rng: random.Random) -> World:
         return self.worlds[weighted_choice(rng, self._steps)]
 
+    def _shortened(self, world: World, rng: random.Random, stage: Stage) -> World:
+        if world is self.roleplay and stage.short and rng.random() < stage.short:
+            return self.short
+        return world
+
     def _question(self, world: World, rng: random.Random) -> Question:
         if isinstance(world, Roleplay):
             return sample_question(rng, split="train", invented=INVENTED)
@@ -182,7 +189,7 @@ class Curriculum:
 
     def zero_shot(self, rng: random.Random, stage: Stage) -> Episode:
         """One row on a new question: told who asks, or telling what the answer is like."""
-        fmt, world = self.format, self._world(rng)
+        fmt, world = self.format, self._shortened(self._world(rng), rng, stage)
         question = self._question(world, rng)
         weights = world.sample_user(rng, split="train").weights
         if rng.random() < TOLD:
@@ -220,8 +227,7 @@ class Curriculum:
         ``swapped`` exchanges chosen and rejected in the context, for probes.
         """
         world = world or self._world(rng)
-        if world is self.roleplay and rng.random() < stage.short_pairs:
-            world = self.short
+        world = self._shortened(world, rng, stage)
         user = world.sample_user(rng, split="train")
         n = fixed_shots or rng.randrange(1, stage.max_shots + 1)
         changes, alike = None, False

@@ -199,7 +199,7 @@ def test_the_curriculum_asks_in_all_worlds_and_shows_short_answers_first() -> No
         ]
         return sum(len(episode.context) for episode in made)
 
-    assert tokens(Stage(1.0, 2, 1.0, short_pairs=1.0)) < 0.9 * tokens(Stage(1.0, 2, 0.0))
+    assert tokens(Stage(1.0, 2, 1.0, short=1.0)) < 0.9 * tokens(Stage(1.0, 2, 0.0))
 
 
 @pytest.mark.filterwarnings("default")  # the compiler warns itself

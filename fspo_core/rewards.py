@@ -8,6 +8,7 @@ how good that is: ``fspo_core.evaluation.label_prediction``.
 from __future__ import annotations
 
 import json
+import math
 from collections.abc import Iterator, Sequence
 from contextlib import contextmanager
 from pathlib import Path
@@ -29,8 +30,11 @@ ADAPTER, REFERENCE = "fspo", "pref_ft"
 def ipo_label_probability(margin: float, beta: float) -> float:
     """P(first response preferred) from the margin h in nats: clip(1/2 + beta h, 0, 1).
 
-    The optimum of IPO's loss has h = (p - 1/2) / beta (Azar et al., 2023, section 5).
+    The optimum of IPO's loss has h = (p - 1/2) / beta (Azar et al., 2023, section 5). Raises
+    CheckpointError where the margin is not a number.
     """
+    if not math.isfinite(margin):
+        raise CheckpointError(f"the personal reward is {margin!r}")
     return min(1.0, max(0.0, 0.5 + beta * margin))
 
 
@@ -59,9 +63,21 @@ class PersonalReward:
         return self._margins(history, [(known, pair) for pair in pairs])
 
     def label_probabilities(self, history: UserHistory) -> list[float]:
-        """P(the label that was made), of each label given those before it, by IPO."""
-        asked = list(enumerate(history.preferences))
-        margins = self._margins(history, asked) if asked else []
+        """P(the label that was made), of each label given those before it, by IPO.
+
+        Of labels that do not fit into the model's context none are predicted.
+        """
+        longest = int(self.policy.config.max_position_embeddings)
+        shots = [self.format.shot(i, p) for i, p in enumerate(history.preferences, 1)]
+        length, fitting = len(self.format.opening()), 0
+        for shot in shots:  # a pair takes more tokens as a shot than as a question and an answer
+            length += len(shot)
+            if length > longest:
+                break
+            fitting += 1
+        known = UserHistory(history.user_id, history.preferences[:fitting])
+        asked = list(enumerate(known.preferences))
+        margins = self._margins(known, asked) if asked else []
         return [ipo_label_probability(margin, self.beta) for margin in margins]
 
     @torch.inference_mode()
@@ -84,12 +100,24 @@ class PersonalReward:
 
 
 def trained_beta(path: Path) -> float:
-    """IPO's beta of the folder's FSPO adapter. Raises CheckpointError where it does not say."""
+    """IPO's beta of the folder's FSPO adapter.
+
+    Raises CheckpointError where it does not say, or was not trained by IPO on summed
+    log-probabilities: then its margins are no probabilities by ``ipo_label_probability``.
+    """
     file = adapter_path(path, ADAPTER) / "fspo.json"
     try:
-        return float(json.loads(file.read_text(encoding="utf-8"))["recipe"]["beta"])
-    except (OSError, KeyError, ValueError) as error:
+        recipe = json.loads(file.read_text(encoding="utf-8"))["recipe"]
+        beta = float(recipe["beta"])
+    except (OSError, KeyError, TypeError, ValueError) as error:
         raise CheckpointError(f"{file} does not say with which beta it was trained") from error
+    objective = recipe.get("objective", "ipo")
+    if objective != "ipo" or recipe.get("length_normalized"):
+        raise CheckpointError(
+            f"{file}: labels are predicted by IPO on summed log-probabilities, not by {objective}"
+            f"{' on means' if recipe.get('length_normalized') else ''}"
+        )
+    return beta
 
 
 def _branch_logprobs(model: Any, batch: Batch) -> Tensor:

@@ -193,6 +193,7 @@ def label_rows(study: Study) -> list[LabelRow]:
         .filter(participant__is_preview=False)
         .exclude(participant__stage=Stage.WITHDRAWN)
         .select_related("participant__study_version", "pair", "prediction")
+        .defer("pair__question", "pair__response_a", "pair__response_b")
         .order_by("answered_at", "pk")
     )
     return [_label_row(label, study.slug) for label in stored]

@@ -12,6 +12,7 @@ from django.db.models import Avg, Count, Exists, OuterRef, Prefetch, Q, QuerySet
 from django.db.models.functions import Now
 from django.utils import timezone
 
+from fspo_core.arms import get_arm
 from fspo_core.types import GenerationRequest, Preference, UserHistory
 from studyapp import flow
 from studyapp.errors import UnknownStudy, UnknownToken
@@ -190,7 +191,10 @@ def history(participant: Participant) -> UserHistory:
 
 
 def generation_requests(generation_ids: Sequence[int]) -> list[GenerationRequest]:
-    """What the engine is asked, in the order of the ids; deleted rows are left out."""
+    """What the engine is asked, in the order of the ids.
+
+    Left out: deleted rows, and yoked ones whose labels are no longer there.
+    """
     labels = Label.objects.select_related("pair").order_by("position")
     rows = (
         Generation.objects.filter(pk__in=generation_ids)
@@ -201,7 +205,7 @@ def generation_requests(generation_ids: Sequence[int]) -> list[GenerationRequest
         )
     )
     by_id = {row.pk: _request(row) for row in rows}
-    return [by_id[pk] for pk in generation_ids if pk in by_id]
+    return [found for pk in generation_ids if (found := by_id.get(pk)) is not None]
 
 
 def labelled_all(participant: Participant) -> QuerySet[Participant]:
@@ -280,9 +284,11 @@ def workers_alive(*, within_seconds: float = 60.0) -> list[WorkerHeartbeat]:
     return list(WorkerHeartbeat.objects.filter(seen_at__gte=limit).order_by("worker"))
 
 
-def _request(row: Generation) -> GenerationRequest:
+def _request(row: Generation) -> GenerationRequest | None:
     participant = row.query.participant
-    labelled = row.labels_of or participant
+    labelled = row.labels_of if get_arm(row.arm).reads_another else participant
+    if labelled is None or (labelled is not participant and not labelled.labels.all()):
+        return None
     return GenerationRequest(
         request_id=str(row.pk),
         group=str(row.query.comparison.pk),

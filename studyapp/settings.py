@@ -177,7 +177,9 @@ CELERY_TASK_QUEUES = tuple(
     Queue(name, Exchange(name), routing_key=name) for name in ("upkeep", "models")
 )
 CELERY_TASK_DEFAULT_QUEUE = "upkeep"
-CELERY_TASK_ROUTES = {"studyapp.tasks.generate": {"queue": "models"}}
+CELERY_TASK_ROUTES = {
+    f"studyapp.tasks.{name}": {"queue": "models"} for name in ("generate", "predict_labels")
+}
 CELERY_WORKER_PREFETCH_MULTIPLIER = 1
 CELERY_WORKER_ENABLE_REMOTE_CONTROL = False
 CELERY_WORKER_HIJACK_ROOT_LOGGER = False

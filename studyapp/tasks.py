@@ -33,6 +33,7 @@ LEASE_SECONDS = services.LEASE_SECONDS
 RENEW_SECONDS = LEASE_SECONDS / 4
 MODELS_QUEUE = "models"
 REWARD_ARM = "fspo"  # whose weights predict labels
+PREDICTED_AT_ONCE = 20  # participants a task
 _unpredictable: set[int] = set()
 
 
@@ -46,6 +47,10 @@ def generate(comparison_ids: list[int] | None = None) -> int:
         services.record_heartbeat(worker=worker_name(), engine=settings.FSPO_ENGINE)
         with _renewed(claim.lease_token):
             requests = selectors.generation_requests(claim.generation_ids)
+            asked = {int(request.request_id) for request in requests}
+            gone = [pk for pk in claim.generation_ids if pk not in asked]
+            if gone:
+                services.set_aside_unyoked(gone, lease_token=claim.lease_token)
             settled += sum(_store(claim.lease_token, answer) for answer in _write(engine, requests))
     logger.info("woken for %s, settled %d generations", comparison_ids, settled)
     return settled
@@ -82,22 +87,23 @@ def predict_labels() -> int:
     if not isinstance(engine, LabelPredictor):
         return 0
     stored = 0
-    while not selectors.has_due_generations():
+    for _ in range(PREDICTED_AT_ONCE):
+        if selectors.has_due_generations():
+            break
         participant = selectors.next_unpredicted(leave_out=_unpredictable)
         if participant is None:
             break
+        history = selectors.history(participant)
         try:
-            probabilities = engine.label_probabilities(selectors.history(participant))
+            stored += services.store_label_predictions(
+                participant_id=participant.pk,
+                probabilities=engine.label_probabilities(history),
+                checkpoint=engine.fingerprint(REWARD_ARM),
+            )
         except Exception:
             # Not worth a participant's wait: this worker lets these labels be.
             logger.exception("the labels of participant %d were not predicted", participant.pk)
             _unpredictable.add(participant.pk)
-            continue
-        stored += services.store_label_predictions(
-            participant_id=participant.pk,
-            probabilities=probabilities,
-            checkpoint=engine.fingerprint(REWARD_ARM),
-        )
     return stored
 
 

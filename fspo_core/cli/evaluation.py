@@ -60,7 +60,7 @@ def evaluate(
             found = evaluation.answers(column)
             rows += synthetic.rows(found, column, seed)
             if answers:
-                _append(answers, found, first=column == columns[0])
+                _append(answers, column, found, first=column == columns[0])
     print_arms(rows)
     options = f"--world {world} --users {users} --seed {seed} --seeds {seeds} --wording {wording}"
     options += f' --shots "{shots}"' if shots else ""
@@ -76,10 +76,13 @@ def evaluate(
     write_json(json_file, figures)
 
 
-def _append(path: Path, found: dict[str, list[Any]], *, first: bool) -> None:
+def _append(path: Path, column: Any, found: dict[str, list[Any]], *, first: bool) -> None:
+    """A line an answer; labels stand there whether or not the arm read them."""
     with path.open("w" if first else "a", encoding="utf-8") as file:
-        for arm in found.values():
-            file.writelines(json.dumps(asdict(answer)) + "\n" for answer in arm)
+        for arm, base in ((arm, found["ceiling"]) for arm in found.values()):
+            for answer, seen in zip(arm, base, strict=True):
+                said = {**asdict(answer), "history": asdict(seen.history)}
+                file.write(json.dumps({"column": asdict(column), **said}) + "\n")
 
 
 @app.command()

@@ -27,7 +27,7 @@ def results_markdown(winrates: Mapping[str, Any], gates: Mapping[str, Any], plot
             "the labelled pairs); ties count half; 95 % intervals over people. *ceiling* knows the",
             "world and sees the labels; *copycat* takes over the attributes of one chosen answer;",
             "*swapped* is the fspo arm with chosen and rejected exchanged in its context,",
-            "*stranger* with another person's labels.",
+            "*stranger* with labels of somebody who likes something else.",
             winrates["provenance"],
             *_older(winrates["same_world"]),
             "",

@@ -3,9 +3,9 @@
 A *column* is a world, the split of its users, and a number of labels. In every column the same
 people, with labels of their own, ask the same held-out questions of every arm, under the same
 seeds. Beside the arms stand two controls of the FSPO arm, *swapped* (chosen and rejected exchanged
-in the context) and *stranger* (another person's labels), and two writers who are no models: the
-*ceiling* knows the world and sees the labels, the *copycat* takes over the attributes of one chosen
-answer. Both write the world's own text.
+in the context) and *stranger* (labels of somebody who likes something else), and two writers who
+are no models: the *ceiling* knows the world and sees the labels, the *copycat* takes over the
+attributes of one chosen answer. Both write the world's own text.
 """
 
 from __future__ import annotations
@@ -35,6 +35,7 @@ from fspo_core.worlds import WORLDS, User, World, get_world
 from fspo_core.worlds.base import LatentPair, Question, Split, seeded
 from fspo_core.worlds.language import topics_named
 from fspo_core.worlds.optimum import BestAnswerer, PosteriorReader
+from fspo_core.worlds.roleplay import Roleplay
 
 ARMS = ("prompted", "pref_ft", "ipo", "fspo", "fspo_rat", "oracle")
 CONTROLS = {"swapped": "fspo", "stranger": "fspo"}
@@ -92,6 +93,12 @@ class EvaluationConfig:
     wording: Split = "train"
     sampling: Sampling = field(default_factory=Sampling)
 
+    def __post_init__(self) -> None:
+        if self.people < 1 or self.seeds < 1:
+            raise WorldError(
+                f"an evaluation needs people and seeds, got {self.people} and {self.seeds}"
+            )
+
     @property
     def answers_a_column(self) -> int:
         """Answers that models write for one column."""
@@ -109,6 +116,7 @@ class Person:
     user: User
     pairs: tuple[LatentPair, ...]
     questions: tuple[Question, ...]
+    stranger_pairs: tuple[LatentPair, ...] = ()  # of somebody who likes something else
 
     @property
     def name(self) -> str:
@@ -133,6 +141,7 @@ class Answer:
     text: str
     reward: float
     passes_gate: bool
+    names_topic: bool = True
     detector_rewards: tuple[float, float] = (0.0, 0.0)  # as detectors a and b alone read the text
     prompt_tokens: int = 0
     tokens: int = 0
@@ -186,7 +195,12 @@ def cast(world: World, split: Split, shots: int, config: EvaluationConfig) -> li
             for _ in range(shots)
         ]
         questions = [world.sample_question(asked, split="heldout") for _ in range(config.seeds)]
-        people.append(Person(number, user, tuple(pairs), tuple(questions)))
+        strange = seeded(world.name, "stranger", config.seed, split, number)
+        other = world.sample_user(strange, split=split)
+        while other.weights == user.weights:
+            other = world.sample_user(strange, split=split)
+        theirs = world.sample_pairs(other, shots, strange, split="heldout", wording=config.wording)
+        people.append(Person(number, user, tuple(pairs), tuple(questions), tuple(theirs)))
     return people
 
 
@@ -259,8 +273,8 @@ class Evaluation:
         if arm == "swapped":
             history = swap(history)
         elif arm == "stranger":
-            people = self.people(column)
-            history = people[(person.number + 1) % len(people)].history(column.shots)
+            theirs = person.stranger_pairs[: column.shots]
+            history = UserHistory(person.name, tuple(pair.preference for pair in theirs))
         real = CONTROLS.get(arm, arm)
         # The same seed for every arm: common random numbers make the comparison sharper.
         seed = hash_seed(self.config.seed, repeat, person.number)
@@ -302,9 +316,13 @@ class Evaluation:
 def _answer(world: World, person: Person, repeat: int, arm: str, shots: int, text: str) -> Answer:
     question = person.questions[repeat]
     a, b = (world.reward(person.user, question.text, text, d) for d in ("a", "b"))
+    gate = world.gate(question.text, text)
+    named = "off topic" not in gate.reasons
+    if isinstance(world, Roleplay):  # its topics are single words; elsewhere they are phrases
+        named = topics_named(question.topics, text)
     return Answer(
         person.name, person.user, question, person.history(shots), arm, repeat, text, (a + b) / 2,
-        world.gate(question.text, text).ok, (a, b),
+        gate.ok, named, (a, b),
     )  # fmt: skip
 
 
@@ -388,7 +406,7 @@ def _row(
         both_pass=winrate(both).rate if both else None, equal_length=_equal_length(judgments),
         indifferent=winrate(indifferent).rate if indifferent else None,
         gate_pass_rate=_mean(answer.passes_gate for answer in own),
-        topic_named=_mean(topics_named(answer.question.topics, answer.text) for answer in own),
+        topic_named=_mean(answer.names_topic for answer in own),
         words=_mean(len(answer.text.split()) for answer in own),
         prompt_tokens=_mean(answer.prompt_tokens for answer in own),
         tokens=_mean(answer.tokens for answer in own), detector_a=a, detector_b=b,

@@ -94,7 +94,7 @@ class Curriculum:
         self._steps = tuple(accumulate(SHARES.values()))
         self.roleplay, self.short = self.worlds[0], ShortRoleplay()
         self.format, self.tokenizer = CompactFormat(tokenizer), tokenizer
-        self._cued: dict[tuple[int, ...], bool] = {}
+        self._cued: set[tuple[int, ...]] = set()
         self.seed = seed
         marks = (".", "!", "?", ".\n", "!\n", "?\n", "\n")
         self._enders = {i for mark in marks for i in self.format.text(mark)}
@@ -293,11 +293,13 @@ class Curriculum:
         return list(zip([0, *ends], ends, strict=False))
 
     def _has_cue(self, ids: list[int]) -> bool:
-        key = tuple(ids)  # most sentences that have a cue name no topic, and come again and again
-        if key not in self._cued:
-            sentence = self.tokenizer.decode(ids)
-            self._cued[key] = bool(cue_reader("a").count(sentence))  # it has one of each list
-        return self._cued[key]
+        key = tuple(ids)  # sentences with a cue mostly name no topic, and come again and again
+        if key in self._cued:
+            return True
+        found = bool(cue_reader("a").count(self.tokenizer.decode(ids)))  # one of each list is there
+        if found:
+            self._cued.add(key)
+        return found
 
 
 def _few_of(weights: Sequence[float], rng: random.Random) -> tuple[float, ...]:

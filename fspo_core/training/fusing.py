@@ -7,7 +7,6 @@ Attention over a packed row (``fspo_core.training.attention``) stays as it is.
 
 from __future__ import annotations
 
-import shutil
 from typing import Any
 
 import torch
@@ -15,11 +14,11 @@ from transformers.models.llama import modeling_llama
 
 
 def fuse(model: Any) -> bool:
-    """Compile the pieces of a Llama for training; False, and nothing, without a C++ compiler.
+    """Compile the pieces of a Llama for training; False, and nothing, where nothing compiles.
 
     The rotary embedding is a function of transformers' module: it is exchanged for this process.
     """
-    if not any(map(shutil.which, ("g++", "clang++", "c++"))):
+    if not _compiles():
         return False
     for module in model.modules():
         if isinstance(module, modeling_llama.LlamaMLP | modeling_llama.LlamaRMSNorm):
@@ -27,4 +26,13 @@ def fuse(model: Any) -> bool:
     rotary: Any = modeling_llama.apply_rotary_pos_emb
     if not hasattr(rotary, "_torchdynamo_orig_callable"):  # not compiled yet
         vars(modeling_llama)["apply_rotary_pos_emb"] = torch.compile(rotary, dynamic=True)
+    return True
+
+
+def _compiles() -> bool:
+    """Whether the compiler finds all that it needs on this machine (a C++ compiler, headers)."""
+    try:
+        torch.compile(torch.sin)(torch.zeros(2))
+    except Exception:
+        return False  # whatever it lacks: training goes on without
     return True

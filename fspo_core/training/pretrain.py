@@ -76,7 +76,8 @@ def pretrain(config: PretrainConfig) -> None:
         return pack(episodes, micro_tokens=config.micro_tokens, processes=together().num_processes)
 
     def loss_of(model: Any, batch: Batch) -> tuple[torch.Tensor, Metrics]:
-        with torch.autocast("cpu", dtype=torch.bfloat16, enabled=config.bf16):
+        device = batch.input_ids.device.type
+        with torch.autocast(device, dtype=torch.bfloat16, enabled=config.bf16):
             logprobs = token_logprobs(model, batch)
         return likelihood_loss(logprobs, batch.weight), {}
 
@@ -151,8 +152,10 @@ class Probe:
     def loss(self, model: Any, episodes: Sequence[Episode]) -> float:
         """Mean loss in nats on the tokens of full weight."""
         total = weight = 0.0
-        for batch in pack(episodes, micro_tokens=6000):
-            with torch.autocast("cpu", dtype=torch.bfloat16):
+        device = next(model.parameters()).device
+        for packed in pack(episodes, micro_tokens=6000):
+            batch = packed.to(device)
+            with torch.autocast(device.type, dtype=torch.bfloat16):
                 logprobs = token_logprobs(model, batch)
             sure = batch.weight == 1.0
             total -= float(logprobs[sure].sum())

@@ -16,7 +16,7 @@ class Migration(migrations.Migration):
             fields=[
                 ('label', models.OneToOneField(on_delete=django.db.models.deletion.CASCADE, primary_key=True, related_name='prediction', serialize=False, to='studyapp.label')),
                 ('probability', models.FloatField(verbose_name='probability of the choice')),
-                ('checkpoint', models.CharField(max_length=64, verbose_name='checkpoint')),
+                ('checkpoint', models.CharField(max_length=200, verbose_name='checkpoint')),
                 ('created_at', models.DateTimeField(auto_now_add=True, verbose_name='created at')),
             ],
             options={

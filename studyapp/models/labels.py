@@ -75,7 +75,7 @@ class PredictedLabel(models.Model):
         Label, on_delete=models.CASCADE, primary_key=True, related_name="prediction"
     )
     probability = models.FloatField(_("probability of the choice"))
-    checkpoint = models.CharField(_("checkpoint"), max_length=64)
+    checkpoint = models.CharField(_("checkpoint"), max_length=200)
     created_at = models.DateTimeField(_("created at"), auto_now_add=True)
 
     class Meta:

@@ -28,6 +28,7 @@ from studyapp.services.leases import (
     fail_generation,
     record_heartbeat,
     renew_lease,
+    set_aside_unyoked,
     store_completion,
     sweep_leases,
 )
@@ -60,6 +61,7 @@ __all__ = [
     "record_label",
     "renew_lease",
     "save_draft",
+    "set_aside_unyoked",
     "set_study_state",
     "start_participant",
     "store_completion",

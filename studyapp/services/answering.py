@@ -41,7 +41,7 @@ from studyapp.models import (
     QueryKind,
 )
 from studyapp.schedule import ComparisonSlot
-from studyapp.services.leases import set_aside
+from studyapp.services.leases import NOT_WRITTEN, set_aside
 from studyapp.services.stages import finish_if_judged, lock, move, record_event, require_stage
 from studyapp.texts import clean_note, clean_question, storable
 
@@ -295,7 +295,7 @@ def _queue(
             query=query, arm=pairing.arm, against=pairing.against, arm_is_left=slot.arm_is_left
         )
         if yoked and other is None:
-            set_aside(query=query, arm=yoked[0], reason="nobody else has labelled all pairs yet")
+            set_aside(query=query, reason=NOT_WRITTEN)
         else:
             ids.append(comparison.pk)
     if ids:
@@ -303,13 +303,13 @@ def _queue(
 
 
 def _whose_labels(participant: Participant) -> Participant | None:
-    """The other participant whose labels yoked answers are written on, the same for all of them."""
-    earlier = Generation.objects.filter(query__participant=participant, labels_of__isnull=False)
+    """The other participant whose labels yoked answers are written on, the same for all of them
+    while their labels are there; None before anybody else has labelled all pairs."""
+    others = list(selectors.labelled_all(participant))
+    earlier = Generation.objects.filter(query__participant=participant, labels_of__in=others)
     if (found := earlier.select_related("labels_of").first()) is not None:
         return found.labels_of
-    others = selectors.labelled_all(participant)
-    count = others.count()
-    return others[participant.seed % count] if count else None
+    return others[participant.seed % len(others)] if others else None
 
 
 def _clean_questions(

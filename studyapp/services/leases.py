@@ -8,6 +8,7 @@ the database's clock.
 from __future__ import annotations
 
 import uuid
+from collections.abc import Sequence
 from dataclasses import asdict, dataclass
 from datetime import timedelta
 from typing import Any
@@ -32,6 +33,8 @@ from studyapp.services.stages import finish_if_judged, lock_by_id
 
 LEASE_SECONDS = 20.0
 BACKOFF_SECONDS = (2.0, 8.0)
+# Says nothing of the arms: researchers read it while they are blind.
+NOT_WRITTEN = "an answer could not be written"
 _ERROR_LENGTH = 500
 _NO_ANSWER: dict[str, None] = dict.fromkeys(
     (
@@ -240,16 +243,33 @@ def _give_up_or_put_back(generation: Generation, reason: str, *, backoff: bool) 
     return False
 
 
-def set_aside(*, query: Query, arm: str, reason: str) -> None:
-    """Nobody will judge this comparison: the answer of ``arm`` cannot be written."""
+def set_aside(*, query: Query, reason: str, arm: str | None = None) -> None:
+    """Nobody will judge this comparison: the answer of ``arm`` cannot be written.
+
+    Without an arm nobody is to blame, and neither rows nor reason tell the answers apart.
+    """
     answers = Generation.objects.filter(query=query)
     freed: dict[str, Any] = {
         "state": GenerationState.FAILED, "lease_token": None, "lease_until": None,
     }  # fmt: skip
-    answers.filter(arm=arm).update(error=reason, **freed)
-    answers.filter(state__in=[GenerationState.PENDING, GenerationState.RUNNING]).update(
-        error="not needed: the other answer failed", **freed
-    )
+    if arm is not None:
+        answers.filter(arm=arm).update(error=reason, **freed)
+    open_ones = answers.filter(state__in=[GenerationState.PENDING, GenerationState.RUNNING])
+    open_ones.update(error="not needed: the other answer failed" if arm else reason, **freed)
+    said = f"{arm}: {reason}" if arm else reason
     Comparison.objects.filter(query=query, state=ComparisonState.WAITING).update(
-        state=ComparisonState.SET_ASIDE, set_aside_reason=f"{arm}: {reason}"[:_ERROR_LENGTH]
+        state=ComparisonState.SET_ASIDE, set_aside_reason=said[:_ERROR_LENGTH]
     )
+
+
+def set_aside_unyoked(generation_ids: Sequence[int], *, lease_token: uuid.UUID) -> int:
+    """Set aside what was to be written on labels of somebody who has withdrawn them meanwhile."""
+    settled = 0
+    for pk in generation_ids:
+        with transaction.atomic():
+            generation = _locked(pk, lease_token)
+            if generation is not None:
+                set_aside(query=generation.query, reason=NOT_WRITTEN)
+                finish_if_judged(lock_by_id(generation.query.participant_id))
+                settled += 1
+    return settled

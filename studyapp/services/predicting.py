@@ -14,7 +14,7 @@ from studyapp.services.stages import lock_by_id
 def store_label_predictions(
     *, participant_id: int, probabilities: Sequence[float], checkpoint: str
 ) -> int:
-    """Store the probability of each label made, in order; how many were stored.
+    """Store the probability of the first labels made, in order; how many were stored.
 
     None of them where the participant was destroyed, or where another worker was first.
     """
@@ -23,10 +23,14 @@ def store_label_predictions(
     except Participant.DoesNotExist:
         return 0
     labels = list(Label.objects.filter(participant=participant_id).order_by("position"))
+    if not labels:  # withdrawn meanwhile
+        return 0
+    if not 0 < len(probabilities) <= len(labels):
+        raise ValueError(f"{len(probabilities)} probabilities came for {len(labels)} labels")
     if PredictedLabel.objects.filter(label__in=labels).exists():
         return 0
     rows = [
         PredictedLabel(label=label, probability=probability, checkpoint=checkpoint)
-        for label, probability in zip(labels, probabilities, strict=True)
+        for label, probability in zip(labels, probabilities, strict=False)
     ]
     return len(PredictedLabel.objects.bulk_create(rows))

@@ -66,6 +66,16 @@ def folder(tmp_path_factory: pytest.TempPathFactory) -> Path:
 COLUMN = synthetic.Column("roleplay", "heldout", 2)
 
 
+class EmptyEngine:
+    """Writes nothing."""
+
+    def generate(self, requests: Sequence[GenerationRequest]) -> list[GenerationFailure]:
+        return [GenerationFailure(r.request_id, r.arm, "empty answer") for r in requests]
+
+    def fingerprint(self, arm: str) -> str:
+        return arm
+
+
 def config(people: int = 3, seeds: int = 2) -> synthetic.EvaluationConfig:
     return synthetic.EvaluationConfig(
         people=people, seed=7, seeds=seeds, sampling=Sampling(max_new_tokens=8)
@@ -127,7 +137,17 @@ def answer_of(arm: str, person: str, reward: float, text: str = "Text.") -> synt
     user = WORLD.sample_users(1, split="heldout", seed=1)[0]
     question = WORLD.sample_questions(1, split="heldout", seed=1)[0]
     return synthetic.Answer(
-        person, user, question, UserHistory(person), arm, 0, text, reward, True, (reward, reward)
+        person,
+        user,
+        question,
+        UserHistory(person),
+        arm,
+        0,
+        text,
+        reward,
+        True,
+        True,
+        (reward, reward),
     )
 
 
@@ -175,6 +195,24 @@ def test_columns_are_the_papers_unless_others_are_asked_for() -> None:
         synthetic.columns_of("narnia", [])
 
 
+@pytest.mark.parametrize("world", ["reviews", "elix_easy", "elix_hard", "roleplay"])
+def test_the_worlds_own_answers_name_their_topic_and_strangers_like_something_else(
+    world: str,
+) -> None:
+    column = synthetic.Column(world, "heldout", 2)
+    evaluation = synthetic.Evaluation(EmptyEngine(), config(people=40, seeds=1))
+    answers = evaluation.answers(column)["ceiling"]
+    assert sum(answer.names_topic for answer in answers) >= 38
+    for person in evaluation.people(column):
+        assert person.stranger_pairs[0].preference != person.pairs[0].preference
+    assert not any(answer.passes_gate for answer in evaluation.answers(column)["base"])
+
+
+def test_an_evaluation_of_nobody_is_refused() -> None:
+    with pytest.raises(WorldError, match="got 0 and 2"):
+        config(people=0)
+
+
 def test_people_of_a_world_with_few_users_have_labels_of_their_own() -> None:
     people = synthetic.cast(get_world("reviews"), "train", 2, config(people=9))
     assert len({person.user.user_id for person in people}) <= 4
@@ -217,6 +255,27 @@ def test_each_label_is_predicted_from_those_before_it(folder: Path) -> None:
     assert engine.model("fspo").config._attn_implementation == "sdpa"
 
 
+def test_labels_that_do_not_fit_are_not_predicted(folder: Path) -> None:
+    engine = LocalEngine(folder)
+    user = WORLD.sample_users(1, split="train", seed=1)[0]
+    history = WORLD.history(user, 16, split="train", seed=1)
+    found = engine.label_probabilities(history)
+    lengths = [len(engine.format.shot(i, p)) for i, p in enumerate(history.preferences, 1)]
+    assert 0 < len(found) < 16
+    assert 1 + sum(lengths[: len(found)]) <= engine.context < 1 + sum(lengths[: len(found) + 1])
+
+
+@pytest.mark.parametrize("recipe", [{"objective": "dpo"}, {"length_normalized": True}])
+def test_margins_that_are_no_ipo_probabilities_are_refused(
+    folder: Path, tmp_path: Path, recipe: dict[str, object]
+) -> None:
+    copy = shutil.copytree(folder, tmp_path / "copy")
+    said = {"recipe": {"beta": 0.1, "objective": "ipo", **recipe}}
+    (adapter_path(copy, "fspo") / "fspo.json").write_text(json.dumps(said))
+    with pytest.raises(CheckpointError, match="labels are predicted by IPO"):
+        PersonalReward.load(copy)
+
+
 def test_a_checkpoint_that_does_not_tell_its_beta_is_refused(folder: Path, tmp_path: Path) -> None:
     copy = shutil.copytree(folder, tmp_path / "copy")
     (adapter_path(copy, "fspo") / "fspo.json").unlink()
@@ -229,6 +288,8 @@ def test_the_label_probability_of_ipo_is_clipped() -> None:
     assert ipo_label_probability(4.0, 0.0625) == 0.75
     assert ipo_label_probability(100.0, 0.0625) == 1.0
     assert ipo_label_probability(-100.0, 0.0625) == 0.0
+    with pytest.raises(CheckpointError, match="nan"):
+        ipo_label_probability(float("nan"), 0.0625)
 
 
 def test_gates_stand_beside_the_bayes_optimal_reader(folder: Path) -> None:

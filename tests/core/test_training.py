@@ -209,7 +209,10 @@ def test_compiled_pieces_compute_what_they_did(monkeypatch: pytest.MonkeyPatch) 
     episode = Episode([1, 5, 9, 7], [branch_of(4, [([2, 8], 0.0), ([3, 6, 11], 1.0)])])
     batch = collate([episode, episode])
     before = token_logprobs(model, batch)
+    layer = model.model.layers[0]  # type: ignore[union-attr, index]
+    plain_forward = layer.mlp.forward
     assert fuse(model)
+    assert layer.mlp.forward is not plain_forward
     after = token_logprobs(model, batch)
     assert torch.allclose(before, after, rtol=1e-5, atol=1e-6)
     before.sum().backward()

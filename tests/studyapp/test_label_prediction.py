@@ -101,6 +101,29 @@ def test_two_workers_store_a_prediction_once_and_none_of_someone_who_is_gone(stu
     assert services.store_label_predictions(participant_id=last.pk + 1, **given) == 0
 
 
+def test_labels_may_be_withdrawn_while_they_are_predicted(study: Study) -> None:
+    person = play_through(study)
+    services.withdraw(participant=person)
+    given = {"probabilities": GUESSES, "checkpoint": "c"}
+    assert services.store_label_predictions(participant_id=person.pk, **given) == 0
+
+
+def test_the_first_labels_alone_are_stored_where_later_ones_did_not_fit(study: Study) -> None:
+    person = play_through(study)
+    given = {"probabilities": GUESSES[:2], "checkpoint": "c"}
+    assert services.store_label_predictions(participant_id=person.pk, **given) == 2
+    with pytest.raises(ValueError, match="5 probabilities came for 4 labels"):
+        services.store_label_predictions(
+            participant_id=play_through(study).pk, probabilities=[0.5] * 5, checkpoint="c"
+        )
+
+
+def test_whoever_has_the_models_predicts(settings: Any) -> None:
+    routes = settings.CELERY_TASK_ROUTES
+    assert routes[tasks.predict_labels.name] == routes[tasks.generate.name]
+    assert tasks.sweep.name not in routes
+
+
 def test_a_prediction_is_a_probability(study: Study) -> None:
     person = play_through(study)
     wrong = {"probabilities": [1.5, 0.5, 0.5, 0.5], "checkpoint": "c"}

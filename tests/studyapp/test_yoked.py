@@ -2,11 +2,15 @@
 
 from __future__ import annotations
 
+from collections.abc import Callable
+from typing import Any
+
 import pytest
 
-from studyapp import selectors, services
-from studyapp.analysis import judgment_rows
+from studyapp import selectors, services, tasks
+from studyapp.analysis import judgment_rows, set_aside_of
 from studyapp.models import Comparison, Generation, Participant, Study
+from studyapp.services.leases import NOT_WRITTEN
 from tests.studyapp import walk
 
 pytestmark = pytest.mark.django_db
@@ -56,9 +60,10 @@ def test_the_first_participant_has_nobody_to_be_yoked_to_and_goes_on(study: Stud
     person = walk.judging(study)
     comparisons = Comparison.objects.filter(query__participant=person)
     assert {row.state for row in comparisons} == {"set_aside"}
-    reason = "yoked: nobody else has labelled all pairs yet"
-    assert {row.set_aside_reason for row in comparisons} == {reason}
-    assert set(Generation.objects.values_list("state", flat=True)) == {"failed"}
+    # Nothing tells a researcher who is still blind which of the two answers it was.
+    assert {row.set_aside_reason for row in comparisons} == {NOT_WRITTEN}
+    assert set(Generation.objects.values_list("state", "error")) == {("failed", NOT_WRITTEN)}
+    assert {missing.failed for missing in set_aside_of(study)} == {None}
     assert not selectors.has_due_generations()
     person.refresh_from_db()
     assert person.stage == "exit"
@@ -82,6 +87,45 @@ def test_where_some_pairings_are_not_yoked_only_the_others_wait_for_nobody() -> 
     states = Comparison.objects.filter(query__participant=person).values_list("against", "state")
     assert set(states) == {("base", "waiting"), ("yoked", "set_aside")}
     assert person.stage == "judge"
+
+
+def gone_by_withdrawal(source: Participant) -> None:
+    services.withdraw(participant=source)
+
+
+def gone_for_good(source: Participant) -> None:
+    source.delete()
+
+
+@pytest.mark.parametrize("leave", [gone_by_withdrawal, gone_for_good])
+def test_nothing_is_written_on_labels_that_are_gone(
+    study: Study, settings: Any, leave: Callable[[Participant], None]
+) -> None:
+    settings.FSPO_ENGINE = "tests.engines:EchoEngine"
+    tasks._engine.cache_clear()
+    source = walk.asking(study)
+    person = walk.judging(study)
+    assert requests_of(person)["yoked"] == [labels_of(source)] * 5
+    leave(source)
+    assert "yoked" not in requests_of(person)
+    tasks.generate()
+    comparisons = Comparison.objects.filter(query__participant=person)
+    assert {(row.state, row.set_aside_reason) for row in comparisons} == {
+        ("set_aside", NOT_WRITTEN)
+    }
+    assert not Generation.objects.filter(query__participant=person, state="complete").exists()
+    person.refresh_from_db()
+    assert person.stage == "exit"
+
+
+def test_a_new_source_is_taken_where_the_first_one_withdrew(study: Study) -> None:
+    first = walk.asking(study)
+    person = walk.asking(study)  # its bank questions are yoked to the first
+    services.withdraw(participant=first)
+    second = walk.asking(study)
+    person = services.ask_questions(participant=person, texts=walk.OWN_QUESTIONS)
+    own = Generation.objects.filter(query__participant=person, query__kind="own", arm="yoked")
+    assert {row.labels_of for row in own} == {second}
 
 
 def test_the_source_may_be_destroyed_afterwards(study: Study) -> None:

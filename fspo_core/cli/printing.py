@@ -9,6 +9,7 @@ from pathlib import Path
 from typing import Annotated, Any
 
 import typer
+from rich import box
 from rich.console import Console
 from rich.progress import (
     BarColumn,
@@ -88,17 +89,19 @@ def print_arms(rows: Sequence[Any]) -> None:
     """Arms in each column of an evaluation; rates in percent."""
     for key, group in groupby(rows, lambda r: (r.world, r.user_split, r.shots)):
         world, users, shots = key
-        table = Table(
-            "arm", "against", "winrate", "95 % interval", "of the ceiling", "both pass",
-            "equal lengths", "gate passed", "topic named", "words",
-            title=f"{world}, {users} users, {shots} labels",
-        )  # fmt: skip
+        table = Table(title=f"{world}, {users} users, {shots} labels; percent", box=box.SIMPLE_HEAD)
+        table.add_column("arm", no_wrap=True)
+        for name in (
+            "win rate", "95 % interval", "of the ceiling", "both pass", "equal length",
+            "gate passed", "topic named",
+        ):  # fmt: skip
+            table.add_column(name, justify="right")
         for r in group:
-            interval = f"{100 * r.low:.1f} – {100 * r.high:.1f}"
             table.add_row(
-                r.arm, r.against, f"{100 * r.winrate:.1f}", interval,
+                r.arm if r.against == "base" else f"{r.arm} > {r.against}",
+                f"{100 * r.winrate:.1f}", f"{100 * r.low:.0f}–{100 * r.high:.0f}",
                 _or_dash(r.share), _or_dash(r.both_pass), _or_dash(r.equal_length),
-                f"{100 * r.gate_pass_rate:.1f}", f"{100 * r.topic_named:.1f}", f"{r.words:.0f}",
+                f"{100 * r.gate_pass_rate:.1f}", f"{100 * r.topic_named:.1f}",
             )  # fmt: skip
         console.print(table)
 
